@@ -1,0 +1,52 @@
+"""Search spaces and architectures; plain Python and numpy."""
+
+from nas_ray.space._architecture import (
+    Architecture,
+    Path,
+    UniformArchitecture,
+    candidate_id,
+    parse_architecture,
+    parse_path,
+)
+from nas_ray.space._operations import Operation, parse_operation
+from nas_ray.space._parts import (
+    Boundary,
+    Start,
+    TeacherShape,
+    all_parts,
+    embedding_boundary,
+    map_part,
+    part_params,
+    parts,
+    path_boundary,
+    references,
+    teacher_path,
+)
+from nas_ray.space._paths import EmbeddingRule, OperationChoice, PathSpace
+from nas_ray.space._uniform import UniformSpace
+
+__all__ = [
+    "Architecture",
+    "Boundary",
+    "EmbeddingRule",
+    "Operation",
+    "OperationChoice",
+    "Path",
+    "PathSpace",
+    "Start",
+    "TeacherShape",
+    "UniformArchitecture",
+    "UniformSpace",
+    "all_parts",
+    "candidate_id",
+    "embedding_boundary",
+    "map_part",
+    "parse_architecture",
+    "parse_operation",
+    "parse_path",
+    "part_params",
+    "parts",
+    "path_boundary",
+    "references",
+    "teacher_path",
+]

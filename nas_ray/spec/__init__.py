@@ -1,0 +1,56 @@
+"""Trial specs and space files: text to frozen, validated, hashed objects."""
+
+from nas_ray.spec._load import (
+    find,
+    is_space,
+    load_space,
+    load_space_spec,
+    load_trial,
+    parse,
+    shipped,
+    spec_hash,
+    to_yaml,
+)
+from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
+from nas_ray.spec._trial import (
+    Cluster,
+    Latency,
+    Scheduler,
+    Search,
+    Searcher,
+    Shrink,
+    Splits,
+    Supernet,
+    Tabulate,
+    Text,
+    TextSource,
+    Tracking,
+    TrialSpec,
+)
+
+__all__ = [
+    "Cluster",
+    "Latency",
+    "PathSpaceSpec",
+    "Scheduler",
+    "Search",
+    "Searcher",
+    "Shrink",
+    "Splits",
+    "Supernet",
+    "Tabulate",
+    "Text",
+    "TextSource",
+    "Tracking",
+    "TrialSpec",
+    "UniformSpaceSpec",
+    "find",
+    "is_space",
+    "load_space",
+    "load_space_spec",
+    "load_trial",
+    "parse",
+    "shipped",
+    "spec_hash",
+    "to_yaml",
+]
