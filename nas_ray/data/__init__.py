@@ -1,0 +1,18 @@
+"""Text as packed token batches, in four splits cut by document."""
+
+from nas_ray.data._batches import Batch, Special, TokenBatches, load_batches
+from nas_ray.data._documents import paragraphs, resolve_text
+from nas_ray.data._pack import SPLITS, Packed, pack, split_of
+
+__all__ = [
+    "SPLITS",
+    "Batch",
+    "Packed",
+    "Special",
+    "TokenBatches",
+    "load_batches",
+    "pack",
+    "paragraphs",
+    "resolve_text",
+    "split_of",
+]

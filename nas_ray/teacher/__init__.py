@@ -1,0 +1,60 @@
+"""The model to compress: found, checked, cut into blocks.
+
+What needs torch is imported when first asked for: a spec can be checked against its teacher without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nas_ray.teacher._source import (
+    FAMILIES,
+    TeacherSource,
+    activation,
+    check_blocks,
+    has_masked_lm_head,
+    load_tokenizer,
+    resolve_teacher,
+    teacher_shape,
+)
+
+if TYPE_CHECKING:
+    from nas_ray.teacher._layers import LayerWeights, layer_weights, weights_of
+    from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
+
+__all__ = [
+    "FAMILIES",
+    "LayerWeights",
+    "Teacher",
+    "TeacherBlock",
+    "TeacherEmbedding",
+    "TeacherSource",
+    "activation",
+    "check_blocks",
+    "cut",
+    "has_masked_lm_head",
+    "layer_weights",
+    "load_model",
+    "load_teacher",
+    "load_tokenizer",
+    "resolve_teacher",
+    "teacher_shape",
+    "weights_of",
+]
+
+_WITH_TORCH = {
+    "LayerWeights": "_layers",
+    "Teacher": "_model",
+    "TeacherBlock": "_model",
+    "TeacherEmbedding": "_model",
+    "cut": "_model",
+    "layer_weights": "_layers",
+    "load_model": "_model",
+    "load_teacher": "_model",
+    "weights_of": "_layers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
