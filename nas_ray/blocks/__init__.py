@@ -1,0 +1,48 @@
+"""Candidate operations, the supernet of a block, inheritance, readouts and the student; torch and numpy only."""
+
+from nas_ray.blocks._embedding import reduced_embedding
+from nas_ray.blocks._inherit import Inheritance, Layer, probe_path
+from nas_ray.blocks._operations import (
+    Attention,
+    FeedForward,
+    Numerics,
+    SeparableConv,
+    build_operation,
+    init_operation,
+)
+from nas_ray.blocks._ridge import Moments, Readout, TargetTile, Tokens, fit_readout, prior_of
+from nas_ray.blocks._student import (
+    PathStudent,
+    ReducedEmbedding,
+    Seam,
+    build_part,
+    build_student,
+    linear_of,
+)
+from nas_ray.blocks._supernet import BlockSupernet
+
+__all__ = [
+    "Attention",
+    "BlockSupernet",
+    "FeedForward",
+    "Inheritance",
+    "Layer",
+    "Moments",
+    "Numerics",
+    "PathStudent",
+    "Readout",
+    "ReducedEmbedding",
+    "Seam",
+    "SeparableConv",
+    "TargetTile",
+    "Tokens",
+    "build_operation",
+    "build_part",
+    "build_student",
+    "fit_readout",
+    "init_operation",
+    "linear_of",
+    "prior_of",
+    "probe_path",
+    "reduced_embedding",
+]

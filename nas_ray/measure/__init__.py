@@ -1,0 +1,25 @@
+"""What fills the tables: path scores, latency on a device, FLOPs, stitched candidates; torch and numpy only."""
+
+from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
+from nas_ray.measure._flops import flops_table
+from nas_ray.measure._latency import LatencyRequest, measure_latency
+from nas_ray.measure._scores import ScoreSets, States, linear_loss, rank_floors, refit, score_paths, split_calibration
+from nas_ray.measure._stitch import SplitStates, Stitcher, student_parts
+
+__all__ = [
+    "CandidateEvaluator",
+    "EvaluatorConfig",
+    "LatencyRequest",
+    "ScoreSets",
+    "SplitStates",
+    "States",
+    "Stitcher",
+    "flops_table",
+    "linear_loss",
+    "measure_latency",
+    "rank_floors",
+    "refit",
+    "score_paths",
+    "split_calibration",
+    "student_parts",
+]

@@ -1,0 +1,209 @@
+"""Latency of each part on this device, checked against whole students.
+
+Run in a process of its own, with everything else idle and the thread count fixed before torch starts:
+
+    python -m nas_ray.measure._latency REQUEST.json TABLE.parquet
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_ray.blocks import Numerics, ReducedEmbedding, Seam, build_part, build_student
+from nas_ray.tables import PartTable
+
+Array = NDArray[Any]
+
+_WARM_UP = 3
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class LatencyRequest:
+    """What to measure: the parts, whole models (lists of parts) to check the sum against, and the key."""
+
+    parts: tuple[str, ...]
+    models: tuple[tuple[str, ...], ...]
+    vocab_size: int
+    num_positions: int
+    head_size: int
+    device: str
+    runtime: str
+    dtype: str
+    threads: int
+    sequence_length: int
+    batch_size: int
+    repeats: int
+
+
+def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | None = None) -> PartTable:
+    """Median milliseconds of each part; slope and intercept fitted on half of the models, the error on the others.
+
+    Timings go round all parts several times, so that a slow moment of the machine does not fall on one part.
+    """
+    torch.set_num_threads(request.threads)
+    say = progress or (lambda _text: None)
+    say(f"timing {len(request.parts)} parts")
+    values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
+    say(f"timing {len(request.models)} whole models")
+    whole = [_time_model(parts, request) for parts in request.models]
+    sums = [sum(values[part] for part in parts) for parts in request.models]
+    slope, intercept, check = calibrate(sums, whole)
+    metadata = {"key": _key(request), "check": check}
+    return PartTable("latency_ms", "ms a batch", values, spreads, slope, intercept, metadata)
+
+
+def calibrate(sums: Sequence[float], whole: Sequence[float]) -> tuple[float, float, dict[str, Any]]:
+    """Slope and intercept from every other model by size, and the table's error on the rest.
+
+    The correction is kept only if it lowers the mean error of the models that fitted it left out one by one.
+    """
+    order = np.argsort(sums, kind="stable")
+    x, y = np.asarray(sums, float)[order], np.asarray(whole, float)[order]
+    fit, held = (x[::2], y[::2]), (x[1::2], y[1::2])
+    slope, intercept = 1.0, 0.0
+    if len(fit[0]) >= 3 and _left_out_error(*fit) < _error(*fit):
+        line = [float(v) for v in np.polyfit(*fit, 1)]
+        if line[0] > 0:  # else it would turn the order of the models round
+            slope, intercept = line
+    predicted = slope * held[0] + intercept
+    check = {
+        "spearman": _spearman(predicted, held[1]),
+        "mape_percent": _error(predicted, held[1]) * 100,
+        "num_models": len(held[1]),
+    }
+    return slope, intercept, check
+
+
+def _error(predicted: Array, measured: Array) -> float:
+    return float(np.mean(np.abs(predicted / measured - 1))) if len(measured) else float("nan")
+
+
+def _left_out_error(x: Array, y: Array) -> float:
+    """Mean error of a line at each point when it is fitted to the others."""
+    lines = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
+    return _error(np.array([np.polyval(line, at) for line, at in zip(lines, x, strict=True)]), y)
+
+
+def _spearman(a: Array, b: Array) -> float:
+    """Rank correlation, ties at their mean rank; not a number where one side is constant."""
+    ranks = [_ranks(values) for values in (a, b)]
+    if len(a) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
+
+
+def _time_all(
+    calls: Mapping[str, Callable[[], object]], request: LatencyRequest
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Median and half the interquartile range of each call, in ms."""
+    timings: dict[str, list[float]] = {name: [] for name in calls}
+    each = max(1, -(-request.repeats // _ROUNDS))
+    for _ in range(_ROUNDS):
+        for name, call in calls.items():
+            timings[name] += _timings(call, each, request.device)
+    quartiles = {name: np.percentile(t, [25, 50, 75]) for name, t in timings.items()}
+    return (
+        {name: float(q[1]) for name, q in quartiles.items()},
+        {name: float(q[2] - q[0]) / 2 for name, q in quartiles.items()},
+    )
+
+
+def _timings(call: Callable[[], object], repeats: int, device: str) -> list[float]:
+    found = []
+    with torch.inference_mode():
+        for number in range(_WARM_UP + repeats):
+            _wait(device)
+            began = time.perf_counter()
+            call()
+            _wait(device)
+            if number >= _WARM_UP:
+                found.append((time.perf_counter() - began) * 1e3)
+    return found
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _part_call(part: str, request: LatencyRequest) -> Callable[[], object]:
+    numerics = Numerics()
+    kind, _, rest = part.partition(":")
+    shape = (request.batch_size, request.sequence_length)
+    module: nn.Module
+    if kind == "embedding":
+        module = ReducedEmbedding(request.vocab_size, request.num_positions, int(rest), numerics.norm_eps)
+        inputs = torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
+    else:
+        module = build_part(part, request.head_size, numerics)
+        inputs = torch.randn(*shape, int(rest.partition("-")[0]) if kind == "map" else int(kind))
+        inputs = inputs.to(_dtype(request))
+    module = module.eval().to(request.device, _dtype(request))
+    inputs = inputs.to(request.device)
+    if kind == "embedding" or isinstance(module, Seam):
+        return lambda: module(inputs)
+    return lambda: module(inputs, None)
+
+
+def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
+    student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
+    student = student.to(request.device, _dtype(request))
+    shape = (request.batch_size, request.sequence_length)
+    ids: Tensor = (torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size).to(request.device)
+    return median(_timings(lambda: student(ids), request.repeats, request.device))
+
+
+def _dtype(request: LatencyRequest) -> torch.dtype:
+    return torch.bfloat16 if request.dtype == "bf16" else torch.float32
+
+
+def _key(request: LatencyRequest) -> dict[str, Any]:
+    key = asdict(request)
+    for name in ("parts", "models", "repeats"):
+        del key[name]
+    name = torch.cuda.get_device_name() if request.device.startswith("cuda") else _processor()
+    return {**key, "processor": name, "torch": torch.__version__}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _main() -> None:
+    request_file, table_file = (Path(argument) for argument in sys.argv[1:3])
+    fields = json.loads(request_file.read_text(encoding="utf-8"))
+    fields["parts"] = tuple(fields["parts"])
+    fields["models"] = tuple(tuple(model) for model in fields["models"])
+    measure_latency(LatencyRequest(**fields), _say).write(table_file)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,254 @@
+"""Whole candidates from supernet weights: refitted block by block, then scored end to end.
+
+Each block's readout is fitted on the candidate's own preceding output, then folded with the next block's map in, so
+that the student has one affine map at each seam.
+
+With start ``inherit`` these are the seams that ``space.parts`` counts. With start ``scratch`` the papers' student has a
+map only where widths differ, but the supernet's blocks were trained between maps to and from the teacher's width: the
+stitched student keeps a seam at every boundary and behind the last block. Its loss is a proxy, and it has more weights
+than the costs count, which follow the papers' form; retraining builds that form.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_ray.blocks import (
+    BlockSupernet,
+    Numerics,
+    PathStudent,
+    Readout,
+    linear_of,
+    prior_of,
+    reduced_embedding,
+)
+from nas_ray.measure._scores import ScoreSets, States, refit, split_calibration
+from nas_ray.space import (
+    Architecture,
+    Boundary,
+    Path,
+    PathSpace,
+    Start,
+    embedding_boundary,
+    map_part,
+    parts,
+    path_boundary,
+    teacher_path,
+)
+from nas_ray.teacher import Teacher, activation
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SplitStates:
+    """One split at every boundary: ``targets[b]`` is the teacher's state behind slot b, ``ids`` its tokens."""
+
+    ids: Tensor
+    mask: Tensor | None
+    targets: tuple[Tensor, ...]
+
+    def rows(self, values: Tensor) -> Tensor:
+        """``(sequences, tokens, d)`` as ``(n, d)``, padding left out."""
+        return values.reshape(-1, values.shape[-1]) if self.mask is None else values[self.mask]
+
+
+class Stitcher:
+    """Assembles and scores candidates of one run; holds the shared weights, read-only."""
+
+    def __init__(
+        self,
+        space: PathSpace,
+        start: Start,
+        teacher: Teacher,
+        blocks: Sequence[Mapping[str, Any]],
+        ridges: Sequence[float],
+    ) -> None:
+        self.space, self.start, self.teacher, self.ridges = space, start, teacher, ridges
+        self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
+        self.frozen: Path | None = teacher_path(teacher.shape, space.num_blocks, space.head_size)
+        self.supernets = [_load(space, start, teacher, self.numerics, block["weights"]) for block in blocks]
+        self.splits = {split: _split(blocks, split) for split in blocks[0]["ids"]}
+        last = self.splits["select"].rows(self.splits["select"].targets[-1])
+        self.variance = float((last - last.mean(0)).square().mean())
+
+    @torch.no_grad()
+    def assemble(self, architecture: Architecture) -> PathStudent:
+        """The student of ``architecture``: refitted, folded maps of its own between the shared, read-only weights."""
+        builder = _Builder(self, architecture)
+        for block, path in enumerate(architecture.paths):
+            builder.enter(block, path)
+            builder.run(block, path)
+        builder.finish()
+        return PathStudent(builder.embedding, builder.stages).eval()
+
+    def teacher_student(self) -> PathStudent:
+        """The teacher itself in a student's clothes."""
+        return PathStudent(self.teacher.embedding, list(self.teacher.blocks)).eval()
+
+    @torch.no_grad()
+    def loss(self, student: PathStudent, first: int, last: int, batch: int, split: str = "select") -> tuple[float, int]:
+        """Squared error over sequences of batches ``first`` to ``last`` (of ``batch`` sequences), and its count.
+
+        The normalised loss is error / count / ``variance``.
+        """
+        states = self.splits[split]
+        chosen = slice(first * batch, last * batch)
+        mask = None if states.mask is None else states.mask[chosen]
+        error = (student(states.ids[chosen], mask) - states.targets[-1][chosen]).square().mean(-1)
+        kept = error.reshape(-1) if mask is None else error[mask]
+        return float(kept.double().sum()), int(kept.numel())
+
+    @torch.no_grad()
+    def document_errors(
+        self, student: PathStudent, documents: Array, split: str = "test", batch: int = 8
+    ) -> dict[int, tuple[float, int]]:
+        """Normalised squared error and tokens of each document of ``split``.
+
+        ``documents`` ``(sequences, tokens)`` numbers the document of each token, -1 for padding.
+        """
+        states = self.splits[split]
+        errors = []
+        for at in range(0, len(states.ids), batch):
+            mask = None if states.mask is None else states.mask[at : at + batch]
+            output = student(states.ids[at : at + batch], mask)
+            errors.append((output - states.targets[-1][at : at + batch]).square().mean(-1))
+        error = torch.cat(errors).double().numpy().reshape(-1) / self.test_variance(split)
+        owner = documents.reshape(-1)
+        kept = owner >= 0
+        names, place = np.unique(owner[kept], return_inverse=True)
+        sums, counts = np.bincount(place, error[kept]), np.bincount(place)
+        return {int(n): (float(s), int(c)) for n, s, c in zip(names, sums, counts, strict=True)}
+
+    def test_variance(self, split: str) -> float:
+        """Variance of the teacher's last hidden state on ``split``."""
+        rows = self.splits[split].rows(self.splits[split].targets[-1])
+        return float((rows - rows.mean(0)).square().mean())
+
+
+class _Builder:
+    """The student as it grows, and its hidden states on the calibration split."""
+
+    def __init__(self, stitcher: Stitcher, architecture: Architecture) -> None:
+        self.stitcher = stitcher
+        self.states = stitcher.splits["calibrate"]
+        size, hidden = architecture.embedding_size, stitcher.teacher.shape.hidden
+        self.stages: list[nn.Module] = []
+        if size == hidden:
+            self.embedding: nn.Module = stitcher.teacher.embedding
+            self.hidden = self.states.targets[0]
+        else:
+            words, positions = stitcher.teacher.embedding.tables(stitcher.teacher.shape.num_positions)
+            self.embedding = reduced_embedding(words, positions, size, stitcher.numerics.norm_eps)
+            self.hidden = self.embedding(self.states.ids)
+        self.before: Boundary = embedding_boundary(size, stitcher.teacher.shape)
+        self.exact = size == hidden
+        self.leave: nn.Linear | None = None
+        self.slot = 0
+
+    def enter(self, block: int, path: Path) -> None:
+        """The map at the seam before ``block``, if there is one."""
+        stitcher = self.stitcher
+        after = path_boundary(path, stitcher.frozen, stitcher.start)
+        if self._has_seam(after):
+            self._seam(None if after.native else stitcher.supernets[block].map_in(path.width))
+        self.before, self.slot = after, block + 1
+
+    def run(self, block: int, path: Path) -> None:
+        """The operations of ``path``, or the teacher's own block where the path copies it."""
+        stitcher = self.stitcher
+        supernet = stitcher.supernets[block]
+        if self.before.native:
+            modules: list[nn.Module] = [stitcher.teacher.blocks[block]]
+            self.leave = None
+        else:
+            modules = supernet.path_operations(path)
+            _, self.leave = supernet.maps(path)
+            self.exact = False
+        for module in modules:
+            self.stages.append(module)
+            self.hidden = _tiled(module, self.hidden, self.states.mask)
+
+    def finish(self) -> None:
+        """The map behind the last block, if there is one."""
+        if self._has_seam(None):
+            self._seam(None)
+
+    def _has_seam(self, after: Boundary | None) -> bool:
+        stitcher = self.stitcher
+        if stitcher.start == "scratch":
+            return True
+        return map_part(self.before, after, stitcher.teacher.shape, stitcher.start) is not None
+
+    def _seam(self, enter: nn.Linear | None) -> None:
+        readout = self._readout()
+        weight, bias = readout.weight, readout.bias
+        if enter is not None:
+            weight, bias = enter.weight @ weight, enter.weight @ bias + enter.bias
+        seam = linear_of(weight, bias)
+        self.stages.append(seam)
+        self.hidden = seam(self.hidden)
+
+    def _readout(self) -> Readout:
+        """From the hidden state so far to the teacher's state at this slot; exactly the identity where it is exact."""
+        stitcher, width = self.stitcher, self.hidden.shape[-1]
+        hidden = stitcher.teacher.shape.hidden
+        target = self.states.targets[self.slot]
+        if self.leave is not None:
+            prior = prior_of(self.leave.weight, self.leave.bias)
+        elif width == hidden:
+            prior = prior_of(torch.eye(hidden), torch.zeros(hidden))
+        else:
+            prior = prior_of(torch.zeros(hidden, width), self.states.rows(target).mean(0))
+        if self.exact:
+            return Readout(prior, float("inf"))
+        sequences = len(self.hidden)
+        cut = split_calibration(sequences)
+        states = States(self.hidden, target, self.states.mask)
+        sets = ScoreSets(states.slice(0, cut), states.slice(cut, sequences), states.slice(cut, sequences))
+        return refit((self.hidden[:cut], self.hidden[cut:]), sets, prior, stitcher.ridges)
+
+
+def student_parts(stitcher: Stitcher, architecture: Architecture) -> tuple[str, ...]:
+    """The parts that the tables count for ``architecture``."""
+    return parts(architecture, stitcher.teacher.shape, stitcher.start, stitcher.frozen)
+
+
+def _tiled(module: nn.Module, hidden: Tensor, mask: Tensor | None, rows: int = 8) -> Tensor:
+    pieces = []
+    for at in range(0, len(hidden), rows):
+        pieces.append(module(hidden[at : at + rows], None if mask is None else mask[at : at + rows]))
+    return torch.cat(pieces)
+
+
+def _load(
+    space: PathSpace, start: Start, teacher: Teacher, numerics: Numerics, weights: Mapping[str, Array]
+) -> BlockSupernet:
+    """A supernet over shared, read-only arrays."""
+    with torch.device("meta"):
+        supernet = BlockSupernet(space, teacher.shape.hidden, numerics, None, start)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    supernet.load_state_dict(tensors, assign=True)
+    return supernet.eval().requires_grad_(False)
+
+
+def _split(blocks: Sequence[Mapping[str, Any]], split: str) -> SplitStates:
+    mask = blocks[0]["masks"][split]
+    targets = [blocks[0]["embedded"][split], *(block["targets"][split] for block in blocks)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return SplitStates(
+            torch.from_numpy(blocks[0]["ids"][split]),
+            None if mask is None else torch.from_numpy(mask),
+            tuple(torch.from_numpy(target) for target in targets),
+        )

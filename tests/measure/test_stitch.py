@@ -1,0 +1,210 @@
+"""Stitched candidates: exact where they copy the teacher, counted as the tables count, folded without error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_ray.blocks import PathStudent, Seam, linear_of
+from nas_ray.measure import CandidateEvaluator, EvaluatorConfig, Stitcher, student_parts
+from nas_ray.measure._stitch import _Builder
+from nas_ray.space import Architecture, PathSpace, all_parts, parse_architecture
+from nas_ray.tables import Costs, PartTable, params_table
+from nas_ray.teacher import Teacher
+
+RIDGES = (1e-4, 1e-2, 1.0)
+OWN = "64:M4-F4-M4-F4"
+IDS = (
+    f"e64/{OWN}/{OWN}",
+    f"e32/{OWN}/{OWN}",
+    f"e64/{OWN}/32:M2-F4",
+    f"e64/32:M2-S3/{OWN}",
+    "e64/32:M2-F4-M2-F4/64:M4-F1",
+    "e32/32:F1/32:S3-M2",
+    "e32/64:S3/32:M2",
+    "e64/64:M4-F4-M4/64:M4-F4-M4-F1",
+)
+
+
+def architecture(arch_id: str) -> Architecture:
+    return parse_architecture(arch_id, 16)
+
+
+@pytest.fixture
+def stitcher(published: list[dict[str, Any]], tiny_teacher: Teacher, teacher_space: PathSpace) -> Stitcher:
+    return Stitcher(teacher_space, "inherit", tiny_teacher, published, RIDGES)
+
+
+@pytest.fixture
+def scratch(published: list[dict[str, Any]], tiny_teacher: Teacher, teacher_space: PathSpace) -> Stitcher:
+    blocks = [{**block, "weights": _one_map_out_a_width(block["weights"])} for block in published]
+    return Stitcher(teacher_space, "scratch", tiny_teacher, blocks, RIDGES)
+
+
+def _one_map_out_a_width(weights: dict[str, Any]) -> dict[str, Any]:
+    """The same weights as a scratch supernet names them: of each width the map behind its last operation."""
+    found = {}
+    for name, array in weights.items():
+        owner, _, rest = name.partition(".")
+        key, _, kind = rest.partition(".")
+        found[f"leave.{key.partition('_')[0]}.{kind}" if owner == "leave" else name] = array
+    return found
+
+
+def costs(space: PathSpace, teacher: Teacher) -> Costs:
+    nothing = PartTable("latency_ms", "ms", dict.fromkeys(all_parts(space, teacher.shape), 0.0))
+    return Costs(space, teacher.shape, "inherit", params_table(space, teacher.shape), nothing, nothing)
+
+
+def loss(stitcher: Stitcher, student: PathStudent, split: str = "select") -> float:
+    error, count = stitcher.loss(student, 0, 100, 8, split)
+    return error / count / stitcher.variance
+
+
+def test_the_teachers_own_paths_are_the_teacher(stitcher: Stitcher) -> None:
+    student = stitcher.assemble(architecture(IDS[0]))
+    assert loss(stitcher, student) < 1e-10
+    assert loss(stitcher, stitcher.teacher_student()) < 1e-10
+    assert not any(isinstance(stage, Seam) for stage in student.stages)
+    assert [p.partition(":")[0] for p in student_parts(stitcher, architecture(IDS[0]))] == ["embedding"] + ["64"] * 8
+
+
+@pytest.mark.parametrize("arch_id", IDS)
+def test_stitched_weights_are_those_that_costs_count(
+    stitcher: Stitcher, tiny_teacher: Teacher, teacher_space: PathSpace, arch_id: str
+) -> None:
+    student = stitcher.assemble(architecture(arch_id))
+    whole = sum(p.numel() for p in student.parameters())
+    embedding = sum(p.numel() for p in student.embedding.parameters())
+    found = costs(teacher_space, tiny_teacher).of(architecture(arch_id))
+    assert whole - embedding == found["encoder_params"]
+    assert whole == found["params"]
+
+
+@pytest.mark.parametrize("arch_id", IDS[1:])
+def test_stitched_losses_are_sane(stitcher: Stitcher, arch_id: str) -> None:
+    assert 0 < loss(stitcher, stitcher.assemble(architecture(arch_id))) < 1
+
+
+def test_a_reduced_embedding_costs_quality(stitcher: Stitcher) -> None:
+    student = stitcher.assemble(architecture(IDS[1]))
+    seams = [stage for stage in student.stages if isinstance(stage, Seam)]
+    assert [(seam.in_features, seam.out_features) for seam in seams] == [(32, 64)]
+    assert loss(stitcher, student) > 1e-6
+
+
+def unfolded(student: PathStudent, ids: Tensor, mask: Tensor | None, halves: list[tuple[nn.Linear, ...]]) -> Tensor:
+    """The student with every seam replaced by its readout and map in, one after the other."""
+    hidden, left = student.embedding(ids), iter(halves)
+    for stage in student.stages:
+        if isinstance(stage, Seam):
+            for half in next(left):
+                hidden = half(hidden)
+        else:
+            hidden = stage(hidden, mask)
+    return hidden
+
+
+@pytest.mark.parametrize("arch_id", IDS[2:])
+def test_folding_is_exact(stitcher: Stitcher, monkeypatch: pytest.MonkeyPatch, arch_id: str) -> None:
+    halves: list[tuple[nn.Linear, ...]] = []
+    fold, readout = _Builder._seam, _Builder._readout
+
+    def watch(builder: _Builder, enter: nn.Linear | None) -> None:
+        found = readout(builder)
+        monkeypatch.setattr(_Builder, "_readout", lambda _: found)
+        halves.append((linear_of(found.weight, found.bias), *(() if enter is None else (enter,))))
+        fold(builder, enter)
+
+    monkeypatch.setattr(_Builder, "_seam", watch)
+    student = stitcher.assemble(architecture(arch_id))
+    states = stitcher.splits["select"]
+    with torch.no_grad():
+        expected = unfolded(student, states.ids, states.mask, halves)
+        torch.testing.assert_close(student(states.ids, states.mask), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("arch_id", IDS)
+def test_scratch_is_a_proxy_with_a_seam_everywhere(scratch: Stitcher, arch_id: str) -> None:
+    student = scratch.assemble(architecture(arch_id))
+    assert sum(isinstance(stage, Seam) for stage in student.stages) == 3
+    assert all(stage is not block for stage in student.stages for block in scratch.teacher.blocks)
+    states = scratch.splits["select"]
+    assert student(states.ids, states.mask).shape == states.targets[-1].shape
+    assert 0 <= loss(scratch, student) < 1.5
+
+
+def test_scratch_refits_to_the_teacher(scratch: Stitcher) -> None:
+    # The published supernets are inherited: even as plain paths they copy the teacher.
+    assert loss(scratch, scratch.assemble(architecture(IDS[0]))) < 1e-4
+
+
+def test_the_mask_hides_padding(stitcher: Stitcher) -> None:
+    states = stitcher.splits["select"]
+    if states.mask is None:
+        pytest.skip("no padding")
+    student = stitcher.assemble(architecture(IDS[4]))
+    with torch.no_grad():
+        changed = student(torch.where(states.mask, states.ids, 7), states.mask)
+        assert torch.allclose(student(states.ids, states.mask)[states.mask], changed[states.mask], atol=1e-5)
+
+
+def test_losses_add_over_batches(stitcher: Stitcher) -> None:
+    student = stitcher.assemble(architecture(IDS[4]))
+    whole = stitcher.loss(student, 0, 4, 4)
+    pieces = [stitcher.loss(student, k, k + 1, 4) for k in range(4)]
+    assert whole[0] == pytest.approx(sum(error for error, _ in pieces), rel=1e-6)
+    assert whole[1] == sum(count for _, count in pieces)
+
+
+def test_document_errors_sum_to_the_loss(stitcher: Stitcher) -> None:
+    student, states = stitcher.assemble(architecture(IDS[4])), stitcher.splits["test"]
+    text = np.ones(states.ids.shape, bool) if states.mask is None else states.mask.numpy()
+    documents = np.where(text, np.arange(16)[:, None] // 3 * 10 + (np.arange(20) > 9), -1)
+    found = stitcher.document_errors(student, documents, batch=5)
+    assert set(found) == set(np.unique(documents)) - {-1}
+    error, count = stitcher.loss(student, 0, 1, 16, "test")
+    assert sum(c for _, c in found.values()) == count
+    assert sum(e for e, _ in found.values()) == pytest.approx(error / stitcher.test_variance("test"), rel=1e-6)
+    with torch.no_grad():
+        each = (student(states.ids, states.mask) - states.targets[-1]).square().mean(-1).numpy()
+    first = each[documents == 0].sum() / stitcher.test_variance("test")
+    assert found[0] == (pytest.approx(first, rel=1e-5), int((documents == 0).sum()))
+
+
+def test_assembling_leaves_the_shared_weights_alone(stitcher: Stitcher, published: list[dict[str, Any]]) -> None:
+    before = {name: array.copy() for name, array in published[0]["weights"].items()}
+    for arch_id in IDS:
+        assert not any(p.requires_grad for p in stitcher.supernets[0].parameters())
+        stitcher.assemble(architecture(arch_id))
+    assert all(np.array_equal(before[name], array) for name, array in published[0]["weights"].items())
+
+
+def test_read_only_arrays_are_shared(tiny_teacher: Teacher, teacher_space: PathSpace, published: list[Any]) -> None:
+    def frozen(array: Any) -> Any:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    blocks = [{**b, "weights": {name: frozen(array) for name, array in b["weights"].items()}} for b in published]
+    held = Stitcher(teacher_space, "inherit", tiny_teacher, blocks, RIDGES)
+    for name, tensor in held.supernets[1].state_dict().items():
+        assert tensor.data_ptr() == published[1]["weights"][name].ctypes.data
+
+
+def test_evaluator(
+    published: list[dict[str, Any]], tiny_teacher_dir: Any, teacher_space: PathSpace, stitcher: Stitcher
+) -> None:
+    documents = np.arange(16)[:, None].repeat(20, 1)
+    config = EvaluatorConfig("run", teacher_space, "inherit", str(tiny_teacher_dir), RIDGES, (1, 2), 8, documents)
+    evaluator = CandidateEvaluator(config, published)
+    student = evaluator.assemble(IDS[4])
+    assert evaluator.loss(student, 2) == pytest.approx(
+        loss(stitcher, stitcher.assemble(architecture(IDS[4]))), rel=1e-6
+    )
+    assert evaluator.loss(student, 1) != evaluator.loss(student, 2)
+    assert len(evaluator.document_errors(IDS[4])) == 16
