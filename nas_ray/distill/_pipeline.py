@@ -1,0 +1,167 @@
+"""Driving the blocks of a teacher: hidden states flow from block to block, whatever the blocks run on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nas_ray.distill._worker import BlockConfig, BlockWorker
+from nas_ray.errors import StageError
+
+if TYPE_CHECKING:
+    from nas_ray.data import Batch, TokenBatches
+
+EVALUATION_SPLITS = ("calibrate", "select", "test")
+_MAX_SETBACKS = 50
+
+
+class Blocks(Protocol):
+    """The block workers of one run, in this process or as Ray actors."""
+
+    num_blocks: int
+
+    def feed(self, split: str, index: int, batch: Batch) -> None:
+        """Send one batch through all blocks, each keeping its boundary."""
+
+    def train(self, index: int) -> Any:
+        """Start step ``index`` on every block; the ticket goes to ``result``."""
+
+    def result(self, ticket: Any) -> list[dict[str, Any]]:
+        """The reports of a started step, one a block."""
+
+    def call(self, method: str, *arguments: Any) -> list[Any]:
+        """Call ``method`` of every block worker at once; results in order."""
+
+    def call_one(self, block: int, method: str, *arguments: Any) -> Any:
+        """Call ``method`` of one block worker."""
+
+    def score_each(self, path_ids: list[list[str]]) -> list[dict[str, float] | None]:
+        """Score the given paths of every block, all blocks at once; None of a block that is not prepared."""
+
+    def publish(self) -> list[Any]:
+        """The shared arrays of every block, as they are passed to candidates."""
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+class LocalBlocks:
+    """All blocks in this process, without Ray: for tests and debugging."""
+
+    def __init__(self, configs: list[BlockConfig]) -> None:
+        self.workers = [BlockWorker(config) for config in configs]
+        self.num_blocks = len(configs)
+
+    def feed(self, split: str, index: int, batch: Batch) -> None:
+        hidden: Any = batch.ids
+        for worker in self.workers:
+            hidden = worker.forward(split, index, hidden, batch.mask)
+
+    def train(self, index: int) -> list[dict[str, Any]]:
+        return [worker.train_step(index) for worker in self.workers]
+
+    def result(self, ticket: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return ticket
+
+    def call(self, method: str, *arguments: Any) -> list[Any]:
+        return [getattr(worker, method)(*arguments) for worker in self.workers]
+
+    def call_one(self, block: int, method: str, *arguments: Any) -> Any:
+        return getattr(self.workers[block], method)(*arguments)
+
+    def score_each(self, path_ids: list[list[str]]) -> list[dict[str, float] | None]:
+        return [worker.score(ids) for worker, ids in zip(self.workers, path_ids, strict=True)]
+
+    def publish(self) -> list[Any]:
+        return self.call("publish")
+
+    def close(self) -> None:
+        self.call("close")
+
+
+def prepare(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Stream the evaluation splits, then initialise every supernet; returns each block's humbling lines.
+
+    A block that was restarted meanwhile has lost what it was fed; then everything is streamed again.
+
+    Raises:
+        StageError: blocks were lost again and again.
+    """
+    for _ in range(_MAX_SETBACKS):
+        blocks.call("forget", EVALUATION_SPLITS)
+        for split in EVALUATION_SPLITS:
+            for index in range(counts[split]):
+                blocks.feed(split, index, batches.batch(split, index))
+        lines = blocks.call("prepare", {split: counts[split] for split in EVALUATION_SPLITS})
+        if all(blocks.call("prepared")):
+            return lines
+    raise _lost()
+
+
+def train(
+    blocks: Blocks,
+    batches: TokenBatches,
+    *,
+    steps: int,
+    distinct: int,
+    counts: Mapping[str, int],
+    in_flight: int,
+    progress: Callable[[int, float], None],
+) -> None:
+    """Train every block to ``steps``; ``progress`` gets the steps done by all and the mean loss.
+
+    A block that was restarted says where its checkpoint stands, and training goes on from there: blocks that are
+    ahead do not repeat a step.
+    """
+    step = min(blocks.call("position"))
+    tickets: deque[tuple[int, Any]] = deque()
+    held: set[int] = set()
+    setbacks = 0
+    while step < steps or tickets:
+        while step < steps and len(tickets) < in_flight:
+            batch = step % distinct
+            if batch == 0 and step:
+                held = set.intersection(*(set(cached) for cached in blocks.call("cached")))
+            if step < distinct or batch not in held:
+                blocks.feed("train", step, batches.batch("train", batch))
+            tickets.append((step, blocks.train(step)))
+            step += 1
+        index, ticket = tickets.popleft()
+        reports = blocks.result(ticket)
+        losses = [report["loss"] for report in reports if report["loss"] is not None]
+        if all(report["step"] > index for report in reports):
+            progress(index + 1, float(np.mean(losses)) if losses else float("nan"))
+            continue
+        setbacks += 1
+        if setbacks > _MAX_SETBACKS:
+            raise _lost()
+        for _, other in tickets:
+            blocks.result(other)
+        tickets.clear()
+        held = set()
+        if not all(blocks.call("prepared")):
+            prepare(blocks, batches, counts)
+        step = min(blocks.call("position"))
+
+
+def settled(
+    blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int], ask: Callable[[], list[Any]]
+) -> list[Any]:
+    """The answers of ``ask``; asked again, after preparing all blocks, while a restarted one answers None.
+
+    Raises:
+        StageError: blocks were lost again and again.
+    """
+    for _ in range(_MAX_SETBACKS):
+        answers = ask()
+        if all(answer is not None for answer in answers) and all(blocks.call("prepared")):
+            return answers
+        prepare(blocks, batches, counts)
+    raise _lost()
+
+
+def _lost() -> StageError:
+    return StageError("supernet", f"blocks were lost {_MAX_SETBACKS} times; look at the Ray logs, then resume.")

@@ -1,0 +1,94 @@
+"""The training loop's one step, for every stage that trains: AdamW, linear warm-up and decay, clipping, autocast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up over the first ``warmup`` share of ``steps``, then linear decay to 0."""
+
+    peak: float
+    steps: int
+    warmup: float
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step ``step``, counted from 0."""
+        rise = max(1, round(self.warmup * self.steps))
+        if step < rise:
+            return self.peak * (step + 1) / rise
+        return self.peak * max(0.0, (self.steps - step) / max(1, self.steps - rise))
+
+
+def has_native_bf16(device: str) -> bool:
+    """Whether ``device`` multiplies bf16 in hardware."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+class Trainer:
+    """Optimises the weights that a step's losses touch; the others are not even decayed."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        schedule: Schedule,
+        *,
+        weight_decay: float,
+        clip: float,
+        precision: str,
+        device: str = "cpu",
+    ) -> None:
+        self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.schedule, self.clip, self.device = schedule, clip, device
+        self.autocast = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
+        self.optimizer = torch.optim.AdamW(
+            self.names.values(), lr=schedule.peak, betas=_BETAS, weight_decay=weight_decay, fused=True
+        )
+
+    def step(self, step: int, losses: Iterable[Callable[[], Tensor]]) -> list[float]:
+        """One update on the mean of ``losses``, each computed and differentiated in turn; returns their values."""
+        self.optimizer.zero_grad(set_to_none=True)
+        found = []
+        todo = list(losses)
+        for compute in todo:
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.autocast):
+                loss = compute()
+            (loss / len(todo)).backward()  # type: ignore[no-untyped-call]
+            found.append(float(loss.detach()))
+        touched = [p for p in self.names.values() if p.grad is not None]
+        torch.nn.utils.clip_grad_norm_(touched, self.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimizer's own tensors, not copies, under ``<moment>/<parameter>`` names."""
+        return {
+            f"{key}/{name}": torch.as_tensor(value)
+            for name, parameter in self.names.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        for full, value in tensors.items():
+            key, _, name = full.partition("/")
+            self.optimizer.state[self.names[name]][key] = value.clone()
+
+
+def normalised_mse(output: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:
+    """Mean squared error over text positions divided by the target's ``variance``; 1.0 = predicting the mean."""
+    error = (output.float() - target).square().mean(-1)
+    return (error.mean() if mask is None else error[mask].mean()) / variance

@@ -1,0 +1,434 @@
+"""One block whole: the teacher's slice, the supernet that learns to replace it, its states and its checkpoints.
+
+The same class runs in this process (``LocalBlocks``) and as a Ray actor; it knows nothing of either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_ray.blocks import (
+    BlockSupernet,
+    Inheritance,
+    Layer,
+    Numerics,
+    prior_of,
+    probe_path,
+    reduced_embedding,
+)
+from nas_ray.distill._sampling import step_paths, stratified_sample
+from nas_ray.distill._shrink import ShrinkPlan, path_bins, shrink_once
+from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
+from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
+from nas_ray.measure import ScoreSets, States, linear_loss, rank_floors, refit, score_paths, split_calibration
+from nas_ray.space import Path as BlockPath
+from nas_ray.space import PathSpace, Start
+from nas_ray.teacher import Teacher, activation, load_teacher, resolve_teacher, weights_of
+
+Array = NDArray[Any]
+
+_INHERIT_SEQUENCES = 24
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """All that a worker needs to build itself again after a crash; numbers as in the trial spec."""
+
+    block: int
+    space: PathSpace
+    teacher: str
+    checkpoint_dir: Path
+    seed: int
+    start: Start
+    basis: str
+    steps: int
+    batches: int  # distinct training batches
+    paths_per_step: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    clip: float
+    precision: str
+    device: str
+    checkpoint_every: int
+    cache_bytes: int
+    sample_paths: int
+    evaluations: int
+    ridges: tuple[float, ...]
+    tile_tokens: int
+    select_batches: int | None = None  # that paths are scored on
+    threads: int | None = None
+    shrink: ShrinkPlan | None = None
+    latencies: Mapping[str, float] = field(default_factory=dict)  # path id → ms, for shrinking
+
+
+class BlockWorker:
+    """Owns block ``config.block``; reloads its last checkpoint when it is built."""
+
+    def __init__(self, config: BlockConfig) -> None:
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.config = config
+        teacher = load_teacher(resolve_teacher(config.teacher), config.space.num_blocks)
+        self.numerics = Numerics(activation(teacher.config), _norm_eps(teacher))
+        self.shape = teacher.shape
+        self.slice = teacher.blocks[config.block].to(config.device)
+        self.embedding = teacher.embedding.to(config.device) if config.block == 0 else None
+        self.supernet = BlockSupernet(
+            config.space, teacher.shape.hidden, self.numerics, config.seed + config.block, config.start
+        )
+        self.supernet.to(config.device)
+        self.trainer: Trainer | None = None
+        self.pending: dict[int, Boundary] = {}
+        self.cache = BoundaryCache(config.cache_bytes)
+        self.states: dict[str, dict[int, Boundary]] = {}  # split → batch → states
+        self.ids: dict[str, dict[int, Array]] = {}
+        self.step = 0
+        self.curve: list[tuple[int, float]] = []
+        self.shrinking: list[dict[str, float]] = []
+        self.bins: dict[int, tuple[BlockPath, ...]] = {}
+        self.paths: tuple[BlockPath, ...] = config.space.block_paths(config.block)
+        self.basis: str = config.start
+        self.seconds = {"teacher": 0.0, "train": 0.0, "evaluate": 0.0}
+        self.ready = False
+        self.checkpoints = Checkpoints(config.checkpoint_dir)
+        self._restore()
+
+    # -- hidden states ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def forward(self, split: str, index: int, inputs: Array, mask: Array | None) -> Array:
+        """Run the teacher's slice on one batch and keep its boundary; returns the slice's output.
+
+        ``inputs`` are token ids ``(sequences, tokens)`` for block 0, else hidden states
+        ``(sequences, tokens, hidden)``.
+        """
+        began = time.perf_counter()
+        x = _tensor(inputs, self.config.device)
+        seen = None if mask is None else _tensor(mask, self.config.device)
+        if self.embedding is not None:
+            if split != "train":
+                self.ids.setdefault(split, {})[index] = np.array(inputs)
+            x = self.embedding(x)
+        y = self.slice(x, seen)
+        boundary = Boundary(x, y, seen)
+        if split == "train":
+            self.pending[index] = boundary
+            self.cache.put(index % self.config.batches, boundary)
+        else:
+            self.states.setdefault(split, {})[index] = boundary
+        self.seconds["teacher"] += time.perf_counter() - began
+        return y.cpu().numpy()  # type: ignore[no-any-return]
+
+    def cached(self) -> list[int]:
+        """Training batches that need not be streamed again."""
+        return sorted(self.cache.held)
+
+    def forget(self, splits: Sequence[str]) -> None:
+        """Drop the evaluation states of ``splits``, before they are streamed anew."""
+        for split in splits:
+            self.states.pop(split, None)
+            self.ids.pop(split, None)
+
+    def prepared(self) -> bool:
+        """Whether the evaluation states are here and the supernet has been initialised."""
+        return self.ready
+
+    # -- preparation -----------------------------------------------------------------------------------------------
+
+    def prepare(self, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """Initialise the supernet from the teacher (or as it is), once the evaluation states have been streamed.
+
+        Returns the block's humbling lines: ``linear_loss``, ``floors`` by width, ``variance``, ``basis``; nothing, and
+        is not prepared, if batches are missing of the ``counts`` by split.
+        """
+        if any(sorted(self.states.get(split, ())) != list(range(count)) for split, count in (counts or {}).items()):
+            return {}
+        config = self.config
+        self.sets = self._score_sets()
+        self.variance = self.sets.fit.variance()
+        if self.step == 0 and not self.curve and config.start == "inherit":
+            self.basis = self._inherit()
+        if self.trainer is None:
+            self.trainer = self._new_trainer()
+        if config.shrink is not None and not self.bins:
+            self.bins = path_bins(self.paths, config.latencies, config.shrink.bins)
+            self._keep_bins()
+        self.sample = stratified_sample(config.space.block_paths(config.block), config.sample_paths, config.seed)
+        self.ready = True
+        if not self.curve:
+            self._follow()
+        return {
+            "variance": self.variance,
+            "linear_loss": linear_loss(self.sets, config.ridges),
+            "floors": rank_floors(self.sets, config.space.widths),
+            "basis": self.basis,
+        }
+
+    def _inherit(self) -> str:
+        """Fill the supernet from the teacher; returns the basis chosen."""
+        config, space = self.config, self.config.space
+        states = self.sets.fit
+        mask = None if states.mask is None else states.mask[:_INHERIT_SEQUENCES]
+        layers = [Layer(**vars(weights)) for weights in weights_of(self.slice)]
+        source = Inheritance(
+            layers, states.inputs[:_INHERIT_SEQUENCES], mask, self.shape.hidden // self.shape.heads, self.numerics
+        )
+        kind = config.basis if config.basis != "auto" else self._best_basis(source)
+        for width in space.widths:
+            source.initialise(self.supernet, space, width, source.basis(width, kind))
+        return kind
+
+    def _best_basis(self, source: Inheritance) -> str:
+        """The basis whose probe path has the lower held-out loss, at the middle one of the narrow widths."""
+        narrow = [width for width in self.config.space.widths if width < self.shape.hidden]
+        if not narrow:
+            return "coordinates"
+        width = narrow[len(narrow) // 2]
+        losses = {}
+        for kind in ("pca", "coordinates"):
+            source.initialise(self.supernet, self.config.space, width, source.basis(width, kind))
+            losses[kind] = self._held_out_loss(probe_path(self.config.space, width))
+        return min(losses, key=lambda kind: losses[kind])
+
+    def _held_out_loss(self, path: BlockPath) -> float:
+        """Loss of ``path`` with a refitted readout on the held-out part of *calibrate*; *select* stays unseen."""
+        sets = ScoreSets(self.sets.fit, self.sets.held_out, self.sets.held_out)
+        return self._scores([path], sets)[path.path_id]
+
+    def _new_trainer(self) -> Trainer:
+        config = self.config
+        schedule = Schedule(config.learning_rate, config.steps, config.warmup)
+        return Trainer(
+            self.supernet,
+            schedule,
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+            precision=config.precision,
+            device=config.device,
+        )
+
+    def _score_sets(self) -> ScoreSets:
+        calibrate = _joined(self.states["calibrate"])
+        sequences = len(calibrate.inputs)
+        cut = split_calibration(sequences)
+        scored = sorted(self.states["select"])[: self.config.select_batches]
+        select = _joined({index: self.states["select"][index] for index in scored})
+        return ScoreSets(calibrate.slice(0, cut), calibrate.slice(cut, sequences), select)
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    def position(self) -> int:
+        """Steps done."""
+        return self.step
+
+    def train_step(self, index: int) -> dict[str, Any]:
+        """Step ``index``, if it is the next one and its batch is here; says how far this block is.
+
+        A repeated step is not done twice, and a step too early (after a restart) is not done at all: the caller goes
+        on from the ``step`` it is told.
+        """
+        boundary = self.pending.pop(index, None)
+        losses: list[float] = []
+        if index == self.step and self.ready:
+            boundary = boundary or self.cache.get(index % self.config.batches)
+            if boundary is not None:
+                losses = self._train(boundary)
+        return {"block": self.config.block, "step": self.step, "loss": float(np.mean(losses)) if losses else None}
+
+    def _train(self, boundary: Boundary) -> list[float]:
+        assert self.trainer is not None
+        config, began = self.config, time.perf_counter()
+        paths = step_paths(self.paths, config.paths_per_step, config.seed, config.block, self.step)
+        inputs, targets = boundary.inputs.to(config.device), boundary.targets.to(config.device)
+        mask = None if boundary.mask is None else boundary.mask.to(config.device)
+
+        def loss_of(path: BlockPath) -> Tensor:
+            return normalised_mse(self.supernet(inputs, path, mask), targets, mask, self.variance)
+
+        losses = self.trainer.step(self.step, [partial(loss_of, path) for path in paths])
+        self.step += 1
+        self.seconds["train"] += time.perf_counter() - began
+        self._after_step()
+        return losses
+
+    def _after_step(self) -> None:
+        config = self.config
+        if config.shrink is not None and (epoch := _points(config.steps, config.shrink.epochs).get(self.step)):
+            self._shrink(epoch)
+        if self.step in _points(config.steps, config.evaluations):
+            self._follow()
+        if self.step % config.checkpoint_every == 0 or self.step == config.steps:
+            self.save()
+
+    def _follow(self) -> None:
+        losses = self._scores(self.sample, self.sets)
+        self.curve.append((self.step, float(np.mean(list(losses.values())))))
+
+    def _shrink(self, epoch: int) -> None:
+        plan = self.config.shrink
+        assert plan is not None
+        seen: Mapping[str, float] = {}
+        if epoch > plan.warm_epochs and any(len(paths) > plan.keep for paths in self.bins.values()):
+            rng = np.random.default_rng([self.config.seed, self.config.block, epoch, 3])
+            self.bins, seen = shrink_once(self.bins, plan, lambda paths: self._scores(paths, self.sets), rng)
+            self._keep_bins()
+        values = list(seen.values()) or [float("nan")]
+        self.shrinking.append(
+            {"epoch": epoch, "remaining": len(self.paths), "best": min(values), "mean": float(np.mean(values))}
+        )
+
+    def _keep_bins(self) -> None:
+        kept = {path for paths in self.bins.values() for path in paths}
+        self.paths = tuple(path for path in self.config.space.block_paths(self.config.block) if path in kept)
+
+    # -- results ---------------------------------------------------------------------------------------------------
+
+    def score(self, path_ids: Sequence[str] | None = None) -> dict[str, float] | None:
+        """Refitted loss on *select* of the given paths, or of every remaining path; None if not prepared."""
+        if not self.ready:
+            return None
+        wanted = None if path_ids is None else set(path_ids)
+        return self._scores([p for p in self.paths if wanted is None or p.path_id in wanted], self.sets)
+
+    def _scores(self, paths: Sequence[BlockPath], sets: ScoreSets) -> dict[str, float]:
+        began = time.perf_counter()
+        found = score_paths(self.supernet, paths, sets, self.config.ridges, tile_tokens=self.config.tile_tokens)
+        self.seconds["evaluate"] += time.perf_counter() - began
+        return found
+
+    @torch.no_grad()
+    def score_embeddings(self, sizes: Sequence[int], num_positions: int) -> dict[str, float] | None:
+        """Loss of slot 0 for each embedding size (block 0 only): reduced embedding plus a refitted map.
+
+        None if not prepared.
+        """
+        if not self.ready:
+            return None
+        assert self.embedding is not None
+        words, positions = self.embedding.tables(num_positions)
+        found = {}
+        for size in sizes:
+            if size == self.shape.hidden:
+                found[f"e{size}"] = 0.0
+                continue
+            module = reduced_embedding(words, positions, size, self.numerics.norm_eps).to(self.config.device)
+            sets = _embedding_sets(self.sets)
+            ids = _in_order(self.ids["calibrate"])
+            features = module(_tensor(ids, self.config.device))
+            cut = len(sets.fit.inputs)
+            prior = prior_of(features.new_zeros(self.shape.hidden, size), sets.fit.rows(sets.fit.targets).mean(0))
+            readout = refit((features[:cut], features[cut:]), sets, prior, self.config.ridges)
+            seen = _in_order(self.ids["select"])[: len(sets.select.inputs)]
+            chosen = module(_tensor(seen, self.config.device))
+            output = chosen @ readout.weight.T + readout.bias
+            error = sets.select.rows((output - sets.select.targets).square()).double().mean()
+            found[f"e{size}"] = float(error) / sets.select.variance()
+        return found
+
+    def remaining(self) -> list[str]:
+        """Paths that shrinking left."""
+        return [path.path_id for path in self.paths]
+
+    def history(self) -> dict[str, Any]:
+        """The refitted loss of the watched sample by step, the shrinking curve, and seconds by kind of work."""
+        return {"curve": self.curve, "shrinking": self.shrinking, "seconds": self.seconds}
+
+    def publish(self) -> dict[str, Any]:
+        """What trials need: supernet weights and boundary states, as numpy arrays."""
+        self.trainer = None  # the optimizer is no longer needed
+        self.pending.clear()
+        shared: dict[str, Any] = {
+            "weights": {name: tensor.cpu().numpy() for name, tensor in self.supernet.state_dict().items()},
+            "targets": {split: _joined(s).targets.cpu().numpy() for split, s in self.states.items()},
+        }
+        if self.config.block == 0:
+            masks = {split: _joined(s).mask for split, s in self.states.items()}
+            shared["ids"] = {split: _in_order(ids) for split, ids in self.ids.items()}
+            shared["embedded"] = {split: _joined(s).inputs.cpu().numpy() for split, s in self.states.items()}
+            shared["masks"] = {split: None if m is None else m.cpu().numpy() for split, m in masks.items()}
+        return shared
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint of weights, optimizer, step, remaining paths and curves."""
+        tensors = {f"weights/{name}": t for name, t in self.supernet.state_dict().items()}
+        if self.trainer is not None and self.step < self.config.steps:  # finished weights need no optimizer
+            tensors |= {f"optimizer/{name}": t for name, t in self.trainer.state().items()}
+        state = {
+            "basis": self.basis,
+            "curve": self.curve,
+            "shrinking": self.shrinking,
+            "bins": {str(number): [p.path_id for p in paths] for number, paths in self.bins.items()},
+        }
+        self.checkpoints.save(self.step, tensors, state)
+
+    def _restore(self) -> None:
+        found = self.checkpoints.load()
+        if found is None:
+            return
+        tensors, state = found
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
+        for full, tensor in tensors.items():
+            group, _, name = full.partition("/")
+            groups[group][name] = tensor
+        self.supernet.load_state_dict(groups["weights"])
+        self.trainer = self._new_trainer()
+        self.trainer.load_state(groups["optimizer"])
+        self.step, self.basis = int(state["step"]), str(state["basis"])
+        self.curve = [(int(step), float(loss)) for step, loss in state["curve"]]
+        self.shrinking = list(state["shrinking"])
+        known = {path.path_id: path for path in self.config.space.block_paths(self.config.block)}
+        self.bins = {int(n): tuple(known[p] for p in paths) for n, paths in state["bins"].items()}
+        if self.bins:
+            self._keep_bins()
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self.cache.close()
+
+
+def _norm_eps(teacher: Teacher) -> float:
+    return float(getattr(teacher.config, "layer_norm_eps", 1e-12))
+
+
+def _tensor(array: Array, device: str) -> Tensor:
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def _points(steps: int, count: int) -> dict[int, int]:
+    """The steps at which the k-th of ``count`` equal parts of a training ends, with k."""
+    return {round(steps * k / count): k for k in range(1, count + 1)}
+
+
+def _in_order(batches: Mapping[int, Array]) -> Array:
+    return np.concatenate([batches[index] for index in sorted(batches)])
+
+
+def _joined(batches: Mapping[int, Boundary]) -> States:
+    """The boundaries of a split as one; a mask appears if any batch has one."""
+    boundaries = [batches[index] for index in sorted(batches)]
+    mask = None
+    if any(b.mask is not None for b in boundaries):
+        mask = torch.cat([_everywhere(b) if b.mask is None else b.mask for b in boundaries])
+    return States(torch.cat([b.inputs for b in boundaries]), torch.cat([b.targets for b in boundaries]), mask)
+
+
+def _everywhere(boundary: Boundary) -> Tensor:
+    return torch.ones(boundary.inputs.shape[:2], dtype=torch.bool, device=boundary.inputs.device)
+
+
+def _embedding_sets(sets: ScoreSets) -> ScoreSets:
+    """The same tokens with the embedding's output as target."""
+    return ScoreSets(*(States(s.inputs, s.inputs, s.mask) for s in sets.all))

@@ -1,0 +1,54 @@
+"""Search over architectures: objectives, Pareto fronts, searchers, the exact solver, early stopping.
+
+Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or Ray.
+"""
+
+from nas_ray.search._asha import Asha, log_edges
+from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
+from nas_ray.search._journal import Journal, read_journal
+from nas_ray.search._members import enumerate_members, normalise
+from nas_ray.search._objectives import Constraint, Objective, minimised, violation
+from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
+from nas_ray.search._problem import TableProblem, table_problem
+from nas_ray.search._proposer import Proposal, Proposer
+from nas_ray.search._reach import require_feasible, smallest_reachable, spread
+from nas_ray.search._searcher import Searcher, Space
+from nas_ray.search._searchers import make_searcher
+from nas_ray.search._session import Listener, Outcome, SearchSession, Task, task_id
+
+__all__ = [
+    "Asha",
+    "Choice",
+    "Constraint",
+    "Front",
+    "FrontPoint",
+    "Journal",
+    "Listener",
+    "Objective",
+    "Outcome",
+    "Proposal",
+    "Proposer",
+    "Seam",
+    "SearchSession",
+    "Searcher",
+    "Space",
+    "TableProblem",
+    "Task",
+    "crowding",
+    "enumerate_members",
+    "exact_front",
+    "hypervolume",
+    "log_edges",
+    "make_searcher",
+    "minimised",
+    "non_dominated",
+    "normalise",
+    "ranks",
+    "read_journal",
+    "require_feasible",
+    "smallest_reachable",
+    "spread",
+    "table_problem",
+    "task_id",
+    "violation",
+]

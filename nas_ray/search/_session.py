@@ -1,0 +1,213 @@
+"""One search, whoever runs its trials: what comes next, who goes on, and what is remembered.
+
+The session is the only writer of the journal. Tune's searcher and scheduler, and the search without Ray, are thin
+adapters of ``next_task``, ``report`` and ``ended``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from nas_ray.search._asha import Asha
+from nas_ray.search._journal import Journal
+from nas_ray.search._proposer import Proposal, Proposer
+from nas_ray.space import Architecture, candidate_id, parse_architecture
+
+
+@dataclass(frozen=True)
+class Task:
+    """A candidate or reference to evaluate, from rung ``first_rung`` on."""
+
+    candidate_id: str
+    architecture: Architecture
+    kind: str
+    label: str
+    origin: str
+    first_rung: int = 0
+
+
+@dataclass
+class Outcome:
+    """What is known of one candidate or reference."""
+
+    task: Task
+    losses: dict[int, float] = field(default_factory=dict)
+    status: str = "running"
+    goes_on: bool = True
+
+    @property
+    def rung(self) -> int | None:
+        """The last rung reached."""
+        return max(self.losses, default=None)
+
+    @property
+    def loss(self) -> float | None:
+        """The loss at that rung."""
+        return None if self.rung is None else self.losses[self.rung]
+
+
+class Listener(Protocol):
+    """Who wants to know what happens; see ``tracking.Tracker``."""
+
+    def started(self, task: Task) -> None: ...
+
+    def rung(self, task: Task, budget: int, loss: float) -> None: ...
+
+    def ended(self, task: Task, outcome: Outcome) -> None: ...
+
+
+class SearchSession:
+    """Gives out references first, then candidates; judges rungs; replays the journal of an interrupted search."""
+
+    def __init__(
+        self,
+        proposer: Proposer[Architecture],
+        asha: Asha | None,
+        rungs: Sequence[int],
+        journal: Journal,
+        references: Sequence[tuple[Architecture, str]],
+        costs: Callable[[Architecture], Mapping[str, float]],
+        cost_metric: str,
+        listener: Listener,
+        head_size: int,
+    ) -> None:
+        self.proposer, self.asha, self.rungs, self.journal = proposer, asha, tuple(rungs), journal
+        self.costs, self.cost_metric = costs, cost_metric
+        self.listener, self.head_size = listener, head_size
+        self.num_references = len(references)
+        self.outcomes: dict[str, Outcome] = {}
+        self._todo: deque[Task] = deque()
+        self._replay()
+        for architecture, label in references:
+            task = Task(task_id(architecture), architecture, "reference", label, "reference")
+            if task.candidate_id not in self.outcomes:
+                self._todo.append(task)
+
+    def next_task(self) -> Task | None:
+        """What to evaluate next; None when everything has been given out."""
+        if self._todo:
+            task = self._todo.popleft()
+        else:
+            proposal = self.proposer.ask()
+            if proposal is None:
+                return None
+            architecture = proposal.architecture
+            task = Task(task_id(architecture), architecture, "candidate", "", proposal.origin)
+        if task.candidate_id not in self.outcomes:
+            self.journal.append(
+                {
+                    "kind": "suggested",
+                    "candidate_id": task.candidate_id,
+                    "arch_id": task.architecture.arch_id,
+                    "task": task.kind,
+                    "label": task.label,
+                    "origin": task.origin,
+                }
+            )
+            self.outcomes[task.candidate_id] = Outcome(task)
+        self.listener.started(task)
+        return task
+
+    def report(self, candidate: str, rung: int, loss: float) -> bool:
+        """Take the loss at ``rung``; whether the candidate goes on to the next."""
+        outcome = self.outcomes[candidate]
+        if rung in outcome.losses:  # the trial's worker was lost and it began again
+            return outcome.goes_on if rung == outcome.rung else True
+        goes_on = rung < len(self.rungs) - 1
+        if self.asha is not None:
+            goes_on = self.asha.report(candidate, rung, loss, self._cost(outcome.task))
+        elif not math.isfinite(loss):
+            goes_on = False
+        outcome.losses[rung], outcome.goes_on = loss, goes_on
+        self.journal.append({"kind": "rung", "candidate_id": candidate, "rung": rung, "loss": loss, "goes_on": goes_on})
+        self.listener.rung(outcome.task, self.rungs[rung], loss)
+        return goes_on
+
+    def ended(self, candidate: str, error: str | None = None) -> None:
+        """The candidate's trial is over; a second call changes nothing."""
+        outcome = self.outcomes[candidate]
+        if outcome.status != "running":
+            return
+        outcome.status = self._status(outcome, error)
+        self.journal.append({"kind": "done", "candidate_id": candidate, "status": outcome.status})
+        self._tell(outcome)
+        self.listener.ended(outcome.task, outcome)
+
+    @property
+    def num_done(self) -> int:
+        """Candidates and references that have ended."""
+        return sum(outcome.status != "running" for outcome in self.outcomes.values())
+
+    def _status(self, outcome: Outcome, error: str | None) -> str:
+        if error is not None:
+            return f"failed: {error}"
+        if outcome.loss is None or not math.isfinite(outcome.loss):
+            return "failed: no finite loss"
+        if outcome.rung == len(self.rungs) - 1:
+            return "completed"
+        return f"stopped at rung {outcome.rung}"
+
+    def _tell(self, outcome: Outcome) -> None:
+        if outcome.task.kind == "candidate":
+            failed = outcome.status.startswith("failed") or outcome.loss is None
+            metrics = None if failed or outcome.loss is None else {"loss": outcome.loss}
+            self.proposer.tell(outcome.task.architecture.arch_id, metrics, outcome.status == "completed")
+
+    def _replay(self) -> None:
+        """Take over the journal: results in their order, then what was in flight, under its own id."""
+        rungs: list[tuple[str, int, float, float]] = []
+        done: list[Outcome] = []
+        for record in self.journal.records:
+            self._replay_record(record, rungs, done)
+        if self.asha is not None:
+            self.asha.restore(rungs)
+        self.proposer.restore(self._proposals(), ())
+        for outcome in done:
+            self._tell(outcome)
+            self.listener.started(outcome.task)
+            for rung, loss in sorted(outcome.losses.items()):
+                self.listener.rung(outcome.task, self.rungs[rung], loss)
+            self.listener.ended(outcome.task, outcome)
+        for candidate, outcome in self.outcomes.items():
+            if outcome.status != "running":
+                continue
+            if outcome.losses and not outcome.goes_on:  # judged, but the driver died before it could say so
+                self.listener.started(outcome.task)
+                self.ended(candidate)
+            else:
+                first = 0 if outcome.rung is None else outcome.rung + 1
+                self._todo.append(Task(**{**vars(outcome.task), "first_rung": first}))
+
+    def _replay_record(
+        self, record: Mapping[str, Any], rungs: list[tuple[str, int, float, float]], done: list[Outcome]
+    ) -> None:
+        kind, candidate = record["kind"], record.get("candidate_id", "")
+        if kind == "suggested":
+            architecture = parse_architecture(record["arch_id"], self.head_size)
+            task = Task(candidate, architecture, record["task"], record["label"], record["origin"])
+            self.outcomes[candidate] = Outcome(task)
+        elif kind == "rung":
+            outcome = self.outcomes[candidate]
+            outcome.losses[record["rung"]], outcome.goes_on = record["loss"], record["goes_on"]
+            rungs.append((candidate, record["rung"], record["loss"], self._cost(outcome.task)))
+        elif kind == "done":
+            self.outcomes[candidate].status = record["status"]
+            done.append(self.outcomes[candidate])
+
+    def _cost(self, task: Task) -> float:
+        return self.costs(task.architecture)[self.cost_metric]
+
+    def _proposals(self) -> list[Proposal[Architecture]]:
+        tasks = [outcome.task for outcome in self.outcomes.values() if outcome.task.kind == "candidate"]
+        return [
+            Proposal(i, task.architecture, task.origin, self.costs(task.architecture)) for i, task in enumerate(tasks)
+        ]
+
+
+def task_id(architecture: Architecture) -> str:
+    """The candidate id of a pure architecture search."""
+    return candidate_id({"architecture": architecture.arch_id})

@@ -1,0 +1,48 @@
+"""Parquet files whose schema carries the table's metadata, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nas_ray.errors import TableError
+
+_KEY = b"nas_ray"
+
+
+def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]], metadata: Mapping[str, Any]) -> None:
+    """Write ``columns`` and JSON ``metadata`` to a temporary name beside ``path``, then rename."""
+    table = pa.table(dict(columns)).replace_schema_metadata({_KEY: json.dumps(metadata).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(table, file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_parquet(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The columns and the metadata of ``path``.
+
+    Raises:
+        TableError: the file is missing or no table of this project.
+    """
+    if not path.is_file():
+        raise TableError(f"{path}: no such table; run the stage that writes it, or check the path.")
+    try:
+        with path.open("rb") as file:  # pyarrow would read a folder called a=b as a column
+            # One thread: a process that ends right after a threaded read can abort in pyarrow's thread pool.
+            table = pq.read_table(file, use_threads=False, pre_buffer=False)
+        metadata = dict(json.loads((table.schema.metadata or {})[_KEY]))
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
+        reason = "it lacks this project's metadata" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise TableError(f"{path}: not a lookup table of nas_ray ({reason}); measure it again.") from error
+    return table.to_pydict(), metadata
