@@ -1,0 +1,66 @@
+"""What a person at the command line sees: lines, progress with rate and time left, tables."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_EVERY_S = 15.0  # between progress lines where the output is no terminal
+
+
+class TerminalConsole:
+    """Implements ``stages.Console`` with rich; plain lines where the output is a file or a pipe."""
+
+    def __init__(self) -> None:
+        self.rich = RichConsole(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._began = self._last = 0.0
+        self._start = 0.0
+
+    def say(self, text: str) -> None:
+        """One line; ends a progress display."""
+        self._close()
+        self.rich.print(text, markup=False)
+
+    def show(self, renderable: Any) -> None:
+        """A table."""
+        self._close()
+        if not self.rich.is_terminal:
+            self.rich.width = max(self.rich.width, 110)
+        self.rich.print(renderable, soft_wrap=False)
+
+    def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
+        """A bar on a terminal, a line now and then elsewhere."""
+        now = time.monotonic()
+        if self._began == 0.0:
+            self._began, self._start = now, done
+        rate = (done - self._start) / max(1e-9, now - self._began)
+        if self.rich.is_terminal:
+            self._draw(done, total, f"{unit} {f'{rate:.1f}/s' if rate else ''} {note}")
+        elif now - self._last >= _EVERY_S or done >= total:
+            left = f", about {(total - done) / rate:.0f} s left" if rate and done < total else ""
+            speed = f", {rate:.1f}/s" if rate else ""
+            self.rich.print(f"  {done:g} of {total:g} {unit}{speed}{left}{f'; {note}' if note else ''}", markup=False)
+            self._last = now
+        if done >= total:
+            self._close()
+
+    def _draw(self, done: float, total: float, text: str) -> None:
+        if self._bar is None:
+            columns = (TextColumn("  "), BarColumn(30), TextColumn("{task.completed:g}/{task.total:g}"),
+                       TextColumn("{task.description}"), TimeRemainingColumn())  # fmt: skip
+            self._bar = Progress(*columns, console=self.rich, transient=False)
+            self._task = self._bar.add_task(text, total=total)
+            self._bar.start()
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, total=total, description=text)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._began = 0.0

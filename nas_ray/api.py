@@ -1,0 +1,265 @@
+"""The public functions behind the commands; a notebook can call them too.
+
+    from nas_ray import api
+    run = api.search("quickstart", overrides=["search.num_candidates=24"])
+    api.front(run.folder, bounds={"encoder_params": 5e6})
+
+(``nas_ray.search`` is the folder of searchers, so the functions stand here.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas_ray.assets import CATALOGUE
+from nas_ray.errors import InfeasibleError, RunError, SpecError
+from nas_ray.report import RunReport
+from nas_ray.space import PathSpace
+from nas_ray.spec import Latency, TrialSpec, find, is_space, load_space, load_space_spec, load_trial
+from nas_ray.stages import STAGES, Console, Context, Run, Silent, execute, plan, remember, resume_command
+from nas_ray.tables import PartTable, read_parquet
+
+__all__ = [
+    "check",
+    "front",
+    "load_report",
+    "plan",
+    "profile",
+    "report",
+    "resume",
+    "resume_command",
+    "search",
+    "status",
+    "tracking_place",
+]
+
+
+def search(
+    trial: str,
+    *,
+    overrides: Sequence[str] = (),
+    storage: str | Path = "runs",
+    address: str | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Run the trial spec ``trial`` from its first unfinished stage to the report; returns the run.
+
+    Args:
+        trial: a shipped name or a file. overrides: ``a.b=value`` edits of the spec. storage: folder of runs.
+        address: None for this machine, ``auto`` or ``HOST:PORT`` for a Ray cluster that runs already.
+
+    Raises:
+        NasRayError: see ``nas_ray.errors``; what is finished stays, ``resume`` goes on from there.
+    """
+    spec = _absolute(load_trial(trial, overrides))
+    run = Run.create(Path(storage), spec, _space_spec(spec, trial))
+    _announce(run, console)
+    remember(run, address)
+    check_inputs(run, console)
+    execute(run, console, address)
+    return run
+
+
+def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
+    """Go on with an interrupted run from its last finished stage or checkpoint."""
+    run = Run.open(Path(folder))
+    _announce(run, console)
+    remember(run, address)
+    check_inputs(run, console)
+    execute(run, console, address)
+    return run
+
+
+def check_inputs(run: Run, console: Console | None = None) -> None:
+    """Refuse bad input before anything long starts: teacher, text, searcher.
+
+    Raises:
+        TeacherError, TextError, AssetError, SpecError: what is wrong with which.
+    """
+    from nas_ray.search import make_searcher
+
+    context = Context(run, console or Silent())
+    spec = run.spec.search.searcher
+    make_searcher(spec.name, context.space, len(run.spec.search.objectives), run.spec.seed, spec.options)
+    if all(run.is_done(stage) for stage in STAGES):
+        return
+    from nas_ray.data import resolve_text
+
+    _ = context.teacher_source
+    for source in run.spec.text.sources:
+        resolve_text(source.source, context.console.say)
+    check_budget(context)
+
+
+def check_budget(context: Context) -> None:
+    """Refuse bounds on parameters that no architecture meets; latency and FLOPs wait for their tables.
+
+    Raises:
+        InfeasibleError: names the smallest reachable value.
+    """
+    from nas_ray.search import table_problem
+    from nas_ray.tables import Costs, params_table
+
+    known = {k: v for k, v in context.spec.search.constraints.items() if k in ("params", "encoder_params")}
+    if not known:
+        return
+    params = params_table(context.space, context.shape)
+    costs = Costs(context.space, context.shape, context.spec.supernet.start, params, params, params)
+    table_problem(costs, None, list(known)).require_feasible(known)
+
+
+def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: int | None = None) -> dict[str, Any]:
+    """The front of a finished run within ``bounds``: ``candidates`` (rows, small ones first) and ``guarantee``.
+
+    Loads neither torch nor ray.
+
+    Raises:
+        RunError: the run has no front yet.
+        InfeasibleError: nothing of the front is within the bounds.
+    """
+    run = Run.open(Path(folder))
+    file = run.folder / "front.parquet"
+    if not file.is_file():
+        raise RunError(f"{folder}: the run has no front yet; finish it with `nas-ray resume {folder}`.")
+    columns, metadata = read_parquet(file)
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    within = [row for row in rows if all(row[name] <= bound for name, bound in (bounds or {}).items())]
+    if rows and not within:
+        bounds = {name: bound for name, bound in (bounds or {}).items() if min(r[name] for r in rows) > bound} or bounds
+        near = "; ".join(
+            f"the smallest {name} of the front is {min(r[name] for r in rows):.10g}" for name in bounds or {}
+        )
+        raise InfeasibleError(f"{folder}: no candidate of the front is within the bounds; {near}.")
+    if top is not None:
+        within = sorted(sorted(within, key=lambda row: row["select_loss"])[:top], key=lambda row: row["encoder_params"])
+    return {
+        "candidates": within,
+        "guarantee": metadata["guarantee"],
+        "teacher_encoder_params": metadata["teacher_encoder_params"],
+    }
+
+
+def status(folder: str | Path) -> dict[str, Any]:
+    """How far a run is: stages with their seconds, candidates done, whether a driver is at work."""
+    from nas_ray.search import read_journal
+
+    run = Run.open(Path(folder))
+    seconds = run.stage_seconds()
+    records = read_journal(run.folder / "journal.jsonl")
+    kinds = [record["kind"] for record in records]
+    done = {record["candidate_id"] for record in records if record["kind"] == "done"}
+    return {
+        "run": run.run_id,
+        "stages": {stage: seconds.get(stage) if run.is_done(stage) else None for stage in STAGES},
+        "candidates_suggested": kinds.count("suggested"),
+        "candidates_done": len(done),
+        "num_candidates": run.spec.search.num_candidates,
+        "running": run.is_locked,
+    }
+
+
+def report(folder: str | Path, console: Console | None = None) -> Run:
+    """Write the report of a finished search again, and show it."""
+    from nas_ray.stages import report as stage
+
+    run = Run.open(Path(folder))
+    if not run.is_done("test"):
+        raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
+    context = Context(run, console or Silent())
+    run.lock()
+    try:
+        began = time.perf_counter()
+        outputs = stage.run(context)
+        run.mark_done("report", time.perf_counter() - began, outputs, list(STAGES))
+    finally:
+        context.close()
+        run.unlock()
+    return run
+
+
+def profile(
+    space: str,
+    *,
+    teacher: str = "minilm",
+    latency: Latency | None = None,
+    output: str | Path,
+    console: Console | None = None,
+) -> PartTable:
+    """Measure this device's latency table for ``space`` under ``teacher`` and write it to ``output``."""
+    from nas_ray.stages import profile as stage
+    from nas_ray.teacher import check_blocks, resolve_teacher, teacher_shape
+
+    found = load_space(space)
+    if not isinstance(found, PathSpace):
+        raise SpecError(f"space '{space}' is of kind uniform; accepted: kind paths", key="space")
+    shown = console or Silent()
+    source = resolve_teacher(teacher, shown.say)
+    check_blocks(source.config, found.num_blocks)
+    table = stage.measure(found, teacher_shape(source.config), latency or Latency(), "inherit", 0, shown)
+    table.write(Path(output))
+    shown.say(stage.describe(table))
+    return table
+
+
+def check(file: str) -> str:
+    """Check a trial spec or a space file; returns one line that says what it is."""
+    if is_space(file):
+        space = load_space(file)
+        return f"{file}: search space '{space.name}', {space.num_architectures:.3g} architectures"
+    spec = load_trial(file)
+    space = load_space_spec(spec.space, _base(file)).build()
+    return f"{file}: trial spec '{spec.name}', space '{space.name}', {spec.search.num_candidates} candidates"
+
+
+def _space_spec(spec: TrialSpec, trial: str) -> Any:
+    return load_space_spec(spec.space, _base(trial))
+
+
+def _base(trial: str) -> Path:
+    """Where relative space files of a trial spec are looked for first."""
+    return find(trial, "trials", "trial spec").parent
+
+
+def _absolute(spec: TrialSpec) -> TrialSpec:
+    """Local teachers, texts and tables by absolute path, so that a run goes on from anywhere."""
+
+    def local(name: str) -> str:
+        return str(Path(name).expanduser().absolute()) if name.startswith((".", "~")) or Path(name).exists() else name
+
+    sources = tuple(
+        source if source.source in CATALOGUE else source.model_copy(update={"source": local(source.source)})
+        for source in spec.text.sources
+    )
+    table = None if spec.latency.table is None else local(spec.latency.table)
+    return spec.model_copy(
+        update={
+            "teacher": spec.teacher if spec.teacher in CATALOGUE else local(spec.teacher),
+            "text": spec.text.model_copy(update={"sources": sources}),
+            "latency": spec.latency.model_copy(update={"table": table}),
+        }
+    )
+
+
+def _announce(run: Run, console: Console | None) -> None:
+    if console is not None:
+        console.say(f"run {run.folder}")
+
+
+def load_report(folder: str | Path) -> RunReport:
+    """The finished run as data, for tables and figures."""
+    from nas_ray.stages import report as stage
+
+    return stage.build(Context(Run.open(Path(folder))))
+
+
+def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
+    """The MLflow URI and artifact folder of a run, or of all runs below ``storage``."""
+    from nas_ray.tracking import local_artifact_dir, local_uri
+
+    if folder is None:
+        return local_uri(storage), local_artifact_dir(storage)
+    run = Run.open(folder)
+    return Context(run).tracking_uri(), local_artifact_dir(run.storage)

@@ -1,0 +1,23 @@
+"""Everything that knows Ray: the connection, block actors, Tune's searcher, scheduler and trainable."""
+
+from nas_ray.cluster._session import connect, disconnect, num_cpus  # isort: skip  (sets Ray's environment first)
+from nas_ray.cluster._blocks import RayBlocks
+from nas_ray.cluster._tune import (
+    CandidateTrial,
+    SessionScheduler,
+    SessionSearcher,
+    document_errors,
+    run_search,
+)
+
+__all__ = [
+    "CandidateTrial",
+    "RayBlocks",
+    "SessionScheduler",
+    "SessionSearcher",
+    "connect",
+    "disconnect",
+    "document_errors",
+    "num_cpus",
+    "run_search",
+]

@@ -1,0 +1,201 @@
+"""The search as Ray Tune trials: the searcher, the scheduler and the trainable are thin adapters of the session."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from nas_ray.cluster._session import cpus_of_a_node, num_cpus
+from nas_ray.measure import CandidateEvaluator, EvaluatorConfig
+from nas_ray.search import SearchSession
+
+BUDGET = "budget"  # cumulative selection batches: our own time attribute
+_CPUS = 0.9  # of each core a trial computes on; block actors share the rest
+_MAX_FAILURES = 2  # of one trial, lost workers included
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """What every trial worker needs: how to build an evaluator, and the blocks' published arrays by reference."""
+
+    config: EvaluatorConfig
+    blocks: tuple[Any, ...]
+    threads: int
+
+
+_EVALUATORS: dict[str, CandidateEvaluator] = {}
+
+
+def _evaluator(shared: SharedRun) -> CandidateEvaluator:
+    """One evaluator a worker process, whichever trial or task comes first."""
+    import torch
+
+    if shared.config.key not in _EVALUATORS:
+        torch.set_num_threads(shared.threads)
+        _EVALUATORS.clear()
+        _EVALUATORS[shared.config.key] = CandidateEvaluator(shared.config, ray.get(list(shared.blocks)))
+    return _EVALUATORS[shared.config.key]
+
+
+class CandidateTrial(tune.Trainable):
+    """One candidate: each training iteration is one rung."""
+
+    def setup(self, config: dict[str, Any], shared: SharedRun | None = None) -> None:
+        assert shared is not None
+        self.shared = shared
+        self._begin(config)
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self.arch_id, self.rung = config["arch_id"], config["first_rung"]
+        self.student: Any = None
+
+    def step(self) -> dict[str, Any]:
+        evaluator = _evaluator(self.shared)
+        if self.student is None:
+            self.student = evaluator.assemble(self.arch_id)
+        rung, self.rung = self.rung, self.rung + 1
+        rungs = self.shared.config.rungs
+        loss = evaluator.loss(self.student, rungs[rung])
+        return {"rung": rung, BUDGET: rungs[rung], "loss": loss, "done": rung == len(rungs) - 1}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+
+class _NotPickled:
+    """Tune pickles searchers and schedulers for its own restore, which we do not use; the session stays here."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (object, ())
+
+
+class SessionSearcher(_NotPickled, Searcher):
+    """Tune's searcher over the session: suggests its tasks, tells it when a trial has ended."""
+
+    def __init__(self, session: SearchSession) -> None:
+        super().__init__(metric="loss", mode="min")
+        self.session = session
+        self.candidates: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        task = self.session.next_task()
+        if task is None:
+            return Searcher.FINISHED
+        self.candidates[trial_id] = task.candidate_id
+        return {
+            "candidate_id": task.candidate_id,
+            "arch_id": task.architecture.arch_id,
+            "first_rung": task.first_rung,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.session.ended(self.candidates[trial_id], "the trial raised an error" if error else None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the search's memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed search makes a new Tuner."""
+
+
+class SessionScheduler(_NotPickled, TrialScheduler):
+    """Tune's scheduler over the session: reports rungs, stops whom it tells to stop."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, session: SearchSession, progress: Callable[[SearchSession], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.session, self.progress = session, progress
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing to prepare."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """The searcher hears of it too, and tells the session."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self.session.report(trial.config["candidate_id"], result["rung"], result["loss"])
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self.session.report(trial.config["candidate_id"], result["rung"], result["loss"])
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing to clean up."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        self.progress(self.session)
+        for trial in tune_controller.get_trials():
+            if trial.status == trial.PENDING:
+                return trial
+        return None
+
+    def debug_string(self) -> str:
+        return "nas_ray: halving inside cost bins"
+
+
+def run_search(
+    session: SearchSession,
+    config: EvaluatorConfig,
+    blocks: list[Any],
+    *,
+    max_concurrent: int | None,
+    progress: Callable[[SearchSession], None],
+) -> None:
+    """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core)."""
+    concurrent = max_concurrent or num_cpus()
+    threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
+    shared = SharedRun(config, tuple(blocks), threads)
+    folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
+    trainable = tune.with_resources(tune.with_parameters(CandidateTrial, shared=shared), {"cpu": _CPUS * threads})
+    try:
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=SessionSearcher(session),
+                scheduler=SessionScheduler(session, progress),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="search",
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    progress(session)
+
+
+def document_errors(
+    config: EvaluatorConfig, blocks: list[Any], arch_ids: list[str], progress: Callable[[int], None]
+) -> list[dict[int, tuple[float, int]]]:
+    """Errors of every document of the test split for each architecture, as Ray tasks."""
+    shared = ray.put(SharedRun(config, tuple(blocks), 1))
+
+    @ray.remote(num_cpus=_CPUS, max_retries=3)
+    def evaluate(shared_run: SharedRun, arch_id: str) -> dict[int, tuple[float, int]]:
+        return _evaluator(shared_run).document_errors(arch_id)
+
+    references = [evaluate.remote(shared, arch_id) for arch_id in arch_ids]
+    waiting = list(references)
+    while waiting:
+        _, waiting = ray.wait(waiting)
+        progress(len(references) - len(waiting))
+    return ray.get(references)

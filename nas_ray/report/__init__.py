@@ -1,0 +1,31 @@
+"""Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
+
+from nas_ray.report._console import comparison_table, front_table, rows_table, spaces_table, stage_line
+from nas_ray.report._data import (
+    BlockTraining,
+    CandidateRow,
+    LatencyCheck,
+    RunReport,
+    ShrinkStep,
+    TableCheck,
+    UniformComparison,
+)
+from nas_ray.report._figure import write_figure
+from nas_ray.report._html import write_html
+
+__all__ = [
+    "BlockTraining",
+    "CandidateRow",
+    "LatencyCheck",
+    "RunReport",
+    "ShrinkStep",
+    "TableCheck",
+    "UniformComparison",
+    "comparison_table",
+    "front_table",
+    "rows_table",
+    "spaces_table",
+    "stage_line",
+    "write_figure",
+    "write_html",
+]

@@ -1,0 +1,91 @@
+"""One look for every figure, and figures as elements of a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart by people who see no red or no green.
+FRONT, REFERENCE, TEACHER, OTHER = "#0072b2", "#d55e00", "#009e73", "#999999"
+WIDTHS = ("#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
+INK, MUTED, GRID, PAPER = "#1f2328", "#59636f", "#e3e6ea", "#fefefe"
+
+_FOLLOWS_PAGE = {
+    "accent": FRONT,
+    "reference": REFERENCE,
+    "teacher": TEACHER,
+    "ink": INK,
+    "muted": MUTED,
+    "grid": GRID,
+    "paper": PAPER,
+}
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nas_ray",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+_MOST_COLUMNS = 4
+
+
+@contextmanager
+def panels(number: int, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of ``number`` panels, each row ``height`` inches high; the look holds within."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(number, _MOST_COLUMNS)
+    rows = -(-number // columns)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(11.0, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for unused in axes[number:]:
+            unused.set_axis_off()
+        yield figure, axes[:number]
+
+
+def to_svg(figure: Figure, tips: dict[str, str]) -> str:
+    """The figure as an element whose colours follow the page; ``tips`` name candidates under the pointer."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    head, rest = text.split(">", 1)
+    text = re.sub(r' (?:width|height)="[^"]*"', "", head) + ">" + rest  # the page sets the size
+    for name, colour in _FOLLOWS_PAGE.items():
+        text = text.replace(colour, f"var(--{name})")
+    for candidate, tip in tips.items():
+        opening = f'<g id="tip-{escape(candidate)}">'
+        text = text.replace(opening, f'<g class="tip"><title>{escape(tip)}</title>')
+    return text

@@ -1,0 +1,121 @@
+"""The same facts as the page, for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
+from nas_ray.report._text import count, digits, loss, percent, seconds, short
+
+
+def front_table(report: RunReport) -> Table:
+    """The front, small encoders first, with the references between, marked by ◆."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.title = f"{escape(report.name)}: {len(report.front)} encoders on the front"
+    table.title_style, table.title_justify = "bold", "left"
+    table.add_column("candidate", no_wrap=True)
+    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("architecture", min_width=24, overflow="fold")
+    for row in report.shown:
+        table.add_row(*_front_cells(row, report), style="cyan" if row.kind == "reference" else "")
+    losses = "loss: normalised, on the test split; " if report.shown else ""
+    table.caption = f"{losses}◆ reference; guarantee: {escape(report.guarantee)}"
+    table.caption_justify = "left"
+    return table
+
+
+def _front_cells(row: CandidateRow, report: RunReport) -> tuple[Text, ...]:
+    name = f"◆ {row.label or row.candidate_id}" if row.kind == "reference" else row.candidate_id
+    cells = (
+        name if len(name) <= 16 else name[:15] + "…",
+        count(row.encoder_params),
+        percent(row.encoder_params, report.teacher_encoder_params),
+        count(row.params),
+        digits(row.latency_ms),
+        count(row.flops),
+        loss(row.test_loss),
+        short(row.arch_id),
+    )
+    return tuple(Text(cell) for cell in cells)
+
+
+def comparison_table(report: RunReport) -> Table:
+    """Uniform encoders against what the search chose at no more parameters."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.title = "Against uniform encoders of the same size (loss on the test split)"
+    table.title_style, table.title_justify = "bold", "left"
+    table.add_column("uniform", no_wrap=True)
+    for head in ("size", "loss", "chosen", "size", "loss", "difference", "95 % interval"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in report.comparisons:
+        table.add_row(*(Text(cell) for cell in _comparison_cells(row)), style=_verdict_style(row))
+    counts = sorted({row.num_documents for row in report.comparisons})
+    table.caption = f"intervals over {' or '.join(map(str, counts))} documents; negative: the chosen is better"
+    table.caption_justify = "left"
+    return table
+
+
+def _comparison_cells(row: UniformComparison) -> tuple[str, ...]:
+    return (
+        str(row.width),
+        count(row.uniform_params),
+        loss(row.uniform_test),
+        row.chosen_id[:12],
+        count(row.chosen_params),
+        loss(row.chosen_test),
+        f"{row.difference:+.4f}",
+        f"{row.low:+.4f} … {row.high:+.4f}",
+    )
+
+
+def _verdict_style(row: UniformComparison) -> str:
+    """Colour only where the interval excludes zero."""
+    return "green" if row.high < 0 else "red" if row.low > 0 else ""
+
+
+def stage_line(report: RunReport) -> str:
+    """``profile 12 s · supernet 3 min 5 s · total 3 min 17 s``."""
+    stages = [f"{stage} {seconds(spent)}" for stage, spent in report.stage_seconds.items()]
+    return " · ".join([*stages, f"total {seconds(sum(report.stage_seconds.values()))}"])
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, guarantee: str) -> Table:
+    """Rows of ``front.parquet`` as ``front_table`` shows them."""
+    report = RunReport(
+        name="front",
+        run_dir="",
+        teacher="",
+        teacher_encoder_params=teacher_encoder_params,
+        vocab_size=0,
+        objectives=(),
+        guarantee=guarantee,
+        rows=tuple(CandidateRow(**row) for row in rows),
+    )
+    return front_table(report)
+
+
+def spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:
+    """Search spaces and their sizes."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("space", no_wrap=True)
+    for head in ("kind", "ops a layer", "paths a block", "blocks", "architectures"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for facts in spaces:
+        table.add_row(*(Text(cell) for cell in _space_cells(facts)))
+    return table
+
+
+def _space_cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    name, kind, about = facts["name"], facts["kind"], facts["description"]
+    if kind == "paths":
+        sizes = (facts["operations_per_layer"], facts["paths_per_block"], facts["blocks"])
+        return (name, kind, *(str(size) for size in sizes), f"{facts['architectures']:.2e}", about)
+    return (name, kind, "", "", "", f"{facts['architectures']:.0f} valid tuples of {facts['tuples']}", about)

@@ -1,0 +1,138 @@
+"""What a report is made from: frozen plain data, filled by the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """One candidate or reference; what was not measured is None."""
+
+    candidate_id: str
+    arch_id: str
+    kind: Literal["candidate", "reference"]
+    label: str
+    """`uniform 192` or `teacher`; empty for a candidate."""
+    origin: str
+    status: str
+    rung: int | None
+    params: int | None
+    encoder_params: int | None
+    flops: float | None
+    latency_ms: float | None
+    table_loss: float | None
+    select_loss: float | None
+    test_loss: float | None
+    pareto: bool
+
+
+@dataclass(frozen=True)
+class UniformComparison:
+    """A uniform encoder against the chosen one of at most its size; losses on the test split."""
+
+    width: int
+    uniform_id: str
+    chosen_id: str
+    uniform_params: int
+    """Encoder parameters."""
+    chosen_params: int
+    uniform_test: float
+    chosen_test: float
+    difference: float
+    """Chosen minus uniform: negative where the chosen one is better."""
+    low: float
+    """Of the 95 % interval over documents."""
+    high: float
+    num_documents: int
+
+
+@dataclass(frozen=True)
+class ShrinkStep:
+    """One block after one step of progressive shrinking."""
+
+    epoch: int
+    remaining: int
+    best_loss: float
+    mean_loss: float
+
+
+@dataclass(frozen=True)
+class BlockTraining:
+    """How the supernet of one block learned, beside what needs no learning."""
+
+    linear_loss: float | None = None
+    """Normalised loss of one linear map from the block's input to its output."""
+    floors: Mapping[int, float] = field(default_factory=dict)
+    """The loss below which no path of a width can come."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """Steps and refitted losses."""
+    shrinking: tuple[ShrinkStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class LatencyCheck:
+    """The latency table against whole models that did not calibrate it."""
+
+    spearman: float
+    mape_percent: float
+    num_models: int
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """Kendall's tau between the loss that the tables add up and the loss on the select split."""
+
+    kendall_tau: float
+    num_candidates: int
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything about one run that is worth showing."""
+
+    name: str
+    run_dir: str
+    teacher: str
+    teacher_encoder_params: int
+    vocab_size: int
+    objectives: tuple[str, ...]
+    guarantee: str
+    rows: tuple[CandidateRow, ...]
+    comparisons: tuple[UniformComparison, ...] = ()
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    blocks: tuple[BlockTraining, ...] = ()
+    latency_check: LatencyCheck | None = None
+    table_check: TableCheck | None = None
+    resume_command: str = ""
+    ui_command: str = ""
+    front_command: str = ""
+    spec_yaml: str = ""
+
+    @property
+    def front(self) -> tuple[CandidateRow, ...]:
+        """The candidates on the front, small ones first."""
+        return by_size(row for row in self.rows if row.pareto and row.kind == "candidate")
+
+    @property
+    def references(self) -> tuple[CandidateRow, ...]:
+        """Uniform encoders and the teacher, small ones first."""
+        return by_size(row for row in self.rows if row.kind == "reference")
+
+    @property
+    def shown(self) -> tuple[CandidateRow, ...]:
+        """The front with the references between, small ones first."""
+        return by_size((*self.front, *self.references))
+
+
+def by_size(rows: Iterable[CandidateRow]) -> tuple[CandidateRow, ...]:
+    """Ascending encoder parameters; unknown sizes last."""
+    return tuple(sorted(rows, key=_size))
+
+
+def _size(row: CandidateRow) -> tuple[float, float, str]:
+    unknown = float("inf")
+    size = unknown if row.encoder_params is None else row.encoder_params
+    return size, unknown if row.test_loss is None else row.test_loss, row.candidate_id

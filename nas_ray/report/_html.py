@@ -1,0 +1,247 @@
+"""One page that needs nothing but itself: no request leaves it, every text is escaped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from nas_ray.report._canvas import WIDTHS
+from nas_ray.report._curves import shrinking_svg, training_svg
+from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
+from nas_ray.report._figure import front_svg
+from nas_ray.report._text import NONE, count, digits, loss, percent, seconds, short
+
+_HEADS = (
+    "candidate",
+    "encoder",
+    "of teacher",
+    "params",
+    "ms",
+    "FLOPs",
+    "loss (test)",
+    "origin",
+    "architecture",
+)
+
+
+def write_html(report: RunReport, path: Path) -> None:
+    """The whole report as one self-contained page."""
+    page = Template(files("nas_ray.report").joinpath("page.html").read_text("utf-8"))
+    sections: tuple[Callable[[RunReport], str], ...] = (
+        _headline, _figures, _front, _comparisons, _training, _shrinking, _tables, _stages, _commands, _spec,
+    )  # fmt: skip
+    body = "\n".join(filter(None, (section(report) for section in sections)))
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(page.substitute(title=escape(f"{report.name} · nas_ray"), body=body), "utf-8")
+    os.replace(temporary, path)
+
+
+def _section(title: str, *content: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(filter(None, content)) + "\n</section>"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _headline(report: RunReport) -> str:
+    tiles = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in _tiles(report)
+    )
+    objectives = ", ".join(report.objectives)
+    return (
+        f"<header><h1>{escape(report.name)}</h1>"
+        f'<p class="muted">Smaller encoders of {escape(report.teacher)}, by {escape(objectives)}.</p>'
+        f'<div class="tiles">{tiles}</div></header>'
+    )
+
+
+def _tiles(report: RunReport) -> list[tuple[str, str]]:
+    candidates = [row for row in report.rows if row.kind == "candidate"]
+    completed = sum(row.status == "completed" for row in candidates)
+    tiles = [(f"{len(report.front)}", "encoders on the front")]
+    sizes = [row.encoder_params for row in report.front if row.encoder_params is not None]
+    if sizes:
+        smallest, largest = (percent(size, report.teacher_encoder_params) for size in (min(sizes), max(sizes)))
+        span = smallest if smallest == largest else f"{smallest} – {largest}"
+        tiles.append((span, f"of the teacher's {count(report.teacher_encoder_params)} encoder parameters"))
+    tiles.append((f"{len(candidates)}", f"candidates tried, {completed} to the last rung"))
+    better = sum(row.high < 0 for row in report.comparisons)
+    if report.comparisons:
+        tiles.append((f"{better} of {len(report.comparisons)}", "uniform encoders clearly beaten at their size"))
+    if report.stage_seconds:
+        tiles.append((seconds(sum(report.stage_seconds.values())), "all stages together"))
+    return tiles
+
+
+def _figures(report: RunReport) -> str:
+    caption = (
+        "The line joins the lower left edge of the front; with more than two objectives some of its "
+        "members lie above. Losses are of the test split; of candidates that were not measured there, of "
+        "the select split at their last rung. Hover over a point to see its architecture."
+    )
+    figure = f"<figure>{front_svg(report)}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<section>\n{figure}\n</section>"
+
+
+def _front(report: RunReport) -> str:
+    note = "Small encoders first; click a column to sort. Tinted rows are references."
+    note += f" Guarantee: {report.guarantee}."
+    sizes = f"Encoder: all weights without embeddings. Params: with them ({report.vocab_size:,} words)."
+    if not report.shown:
+        return _section("The front", _note("No candidate reached the front."))
+    rows = "".join(_front_row(row, report) for row in report.shown)
+    return _section("The front", _note(f"{note} {sizes}"), _table(_HEADS, rows, sortable=True))
+
+
+def _front_row(row: CandidateRow, report: RunReport) -> str:
+    reference = row.kind == "reference"
+    name = f"◆ {row.label or row.candidate_id}" if reference else row.candidate_id
+    cells = (
+        (name, row.label or row.candidate_id, ""),
+        (count(row.encoder_params), row.encoder_params, ""),
+        (percent(row.encoder_params, report.teacher_encoder_params), row.encoder_params, ""),
+        (count(row.params), row.params, ""),
+        (digits(row.latency_ms), row.latency_ms, ""),
+        (count(row.flops), row.flops, ""),
+        (loss(row.test_loss), row.test_loss, ""),
+        (row.origin, row.origin, "left"),
+        (short(row.arch_id), row.arch_id, "left arch"),
+    )
+    return _row((_cell(*cell) for cell in cells), "reference" if reference else "")
+
+
+def _comparisons(report: RunReport) -> str:
+    if not report.comparisons:
+        return ""
+    heads = (
+        "uniform width",
+        "encoder",
+        "loss",
+        "chosen",
+        "encoder",
+        "loss",
+        "difference",
+        "95 % interval",
+        "",
+    )
+    rows = "".join(_comparison_row(row) for row in report.comparisons)
+    note = (
+        "Each uniform encoder against the searched one that was chosen for its size on the select split. "
+        "Losses and differences are of the test split; the interval is over documents. Negative: the "
+        "searched encoder is better."
+    )
+    return _section("Against uniform encoders", _note(note), _table(heads, rows))
+
+
+def _comparison_row(row: UniformComparison) -> str:
+    verdict, style = "undecided", ""
+    if row.high < 0:
+        verdict, style = "better", "good"
+    elif row.low > 0:
+        verdict, style = "worse", "bad"
+    cells = (
+        str(row.width),
+        count(row.uniform_params),
+        loss(row.uniform_test),
+        row.chosen_id,
+        count(row.chosen_params),
+        loss(row.chosen_test),
+        f"{row.difference:+.4f}",
+        f"{row.low:+.4f} … {row.high:+.4f} ({row.num_documents} documents)",
+    )
+    return _row([*(_cell(text, None) for text in cells), _cell(verdict, None, style)])
+
+
+def _training(report: RunReport) -> str:
+    if not any(block.curve or block.floors or block.linear_loss is not None for block in report.blocks):
+        return ""
+    note = (
+        "Loss with refitted projections, 1 = predicting the mean. Dashed: what one linear map from the "
+        "block's input to its output reaches without learning. Dotted: the floor below which no path of "
+        "that width can come."
+    )
+    figure = f"<figure>{training_svg(report.blocks)}</figure>"
+    return _section("How the supernet learned", _note(note), figure)
+
+
+def _shrinking(report: RunReport) -> str:
+    if not any(block.shrinking for block in report.blocks):
+        return ""
+    note = "Best and mean loss of the paths that remain; the numbers count them."
+    figure = f"<figure>{shrinking_svg(report.blocks)}</figure>"
+    return _section("Progressive shrinking", _note(note), figure)
+
+
+def _tables(report: RunReport) -> str:
+    facts = []
+    if (latency := report.latency_check) is not None:
+        text = f"rank correlation {latency.spearman:.2f}, mean error {latency.mape_percent:.1f} %"
+        facts.append(("Latency table", f"{text}, against {latency.num_models} whole models it was not fitted to"))
+    if (table := report.table_check) is not None:
+        text = f"Kendall's tau {table.kendall_tau:.2f} with the loss of the stitched model"
+        facts.append(("Additive loss table", f"{text}, over {table.num_candidates} candidates"))
+    if not facts:
+        return ""
+    return _section("How far the tables can be trusted", _facts((n, escape(text)) for n, text in facts))
+
+
+def _stages(report: RunReport) -> str:
+    total = sum(report.stage_seconds.values())
+    if not total:
+        return ""
+    stages = [(stage, spent, WIDTHS[i % len(WIDTHS)]) for i, (stage, spent) in enumerate(report.stage_seconds.items())]
+    bar = "".join(f'<i style="flex:{spent / total:.4f};background:{colour}"></i>' for _, spent, colour in stages)
+    keys = "".join(
+        f'<span><i class="key" style="background:{colour}"></i>{escape(stage)} {seconds(spent)}</span>'
+        for stage, spent, colour in stages
+    )
+    return _section(f"Stages: {seconds(total)}", f'<div class="bar">{bar}</div><div class="stages">{keys}</div>')
+
+
+def _commands(report: RunReport) -> str:
+    commands = (
+        ("Query the front", report.front_command),
+        ("Resume", report.resume_command),
+        ("MLflow UI", report.ui_command),
+    )
+    facts = [(name, f"<code>{escape(command)}</code>") for name, command in commands if command]
+    return _section("Go on", _facts([*facts, ("Run folder", f"<code>{escape(report.run_dir)}</code>")]))
+
+
+def _spec(report: RunReport) -> str:
+    if not report.spec_yaml:
+        return ""
+    return (
+        "<section><details><summary>The trial spec, resolved</summary>"
+        f"<pre>{escape(report.spec_yaml)}</pre></details></section>"
+    )
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    """A list of names and ready HTML."""
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in facts) + "</dl>"
+
+
+def _table(heads: Iterable[str], rows: str, *, sortable: bool = False) -> str:
+    names = (f'<button type="button">{escape(head)}</button>' if sortable else escape(head) for head in heads)
+    columns = "".join(f'<th scope="col"{_left(head)}>{name}</th>' for head, name in zip(heads, names, strict=True))
+    return f'<div class="scroll"><table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _left(head: str) -> str:
+    return ' class="left"' if head in ("origin", "architecture") else ""
+
+
+def _row(cells: Iterable[str], style: str = "") -> str:
+    return f'<tr class="{style}">{"".join(cells)}</tr>' if style else f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(text: str, value: object, style: str = "") -> str:
+    key = "" if value is None else escape(str(value))
+    attributes = f' class="{style}"' if style else ""
+    return f'<td{attributes} data-value="{key}">{escape(text or NONE)}</td>'

@@ -1,0 +1,263 @@
+"""What the stages of one run share: spec, teacher, text, tables, blocks; each made when first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from nas_ray.errors import SpecError
+from nas_ray.space import PathSpace, TeacherShape, teacher_path
+from nas_ray.stages._run import Run
+from nas_ray.tables import Costs, PartTable, params_table
+
+
+class Console(Protocol):
+    """Where stages speak; the command line implements it."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+
+    def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
+        """How far the current stage is."""
+
+    def show(self, renderable: Any) -> None:
+        """A table or another rich object."""
+
+
+class Silent:
+    """No output, for tests and notebooks."""
+
+    def say(self, text: str) -> None: ...
+
+    def progress(self, done: float, total: float, unit: str, note: str = "") -> None: ...
+
+    def show(self, renderable: Any) -> None: ...
+
+
+@dataclass
+class Context:
+    """One run being executed."""
+
+    run: Run
+    console: Console = field(default_factory=Silent)
+    address: str | None = None
+    _blocks: Any = None
+    _published: list[Any] | None = None
+    _connected: bool = False
+    _tracker: Any = None
+    cache: dict[str, Any] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def spec(self) -> Any:
+        return self.run.spec
+
+    @cached_property
+    def space(self) -> PathSpace:
+        """The search space, before shrinking."""
+        space = self.run.space
+        if not isinstance(space, PathSpace):
+            raise SpecError(
+                f"space '{space.name}' is of kind uniform; `nas-ray search` accepts spaces of kind paths.", key="space"
+            )
+        return space
+
+    def path(self, name: str) -> Path:
+        """A file of the run."""
+        return self.run.folder / name
+
+    # -- teacher and text ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def teacher_source(self) -> Any:
+        """The teacher, found and checked; its configuration only."""
+        from nas_ray.teacher import check_blocks, resolve_teacher
+
+        source = resolve_teacher(self.spec.teacher, self.console.say)
+        check_blocks(source.config, self.space.num_blocks)
+        return source
+
+    @cached_property
+    def shape(self) -> TeacherShape:
+        """The teacher's sizes."""
+        from nas_ray.teacher import teacher_shape
+
+        return teacher_shape(self.teacher_source.config)
+
+    @cached_property
+    def batches(self) -> Any:
+        """Packed token batches of the four splits."""
+        from nas_ray.data import load_batches
+        from nas_ray.teacher import has_masked_lm_head, load_tokenizer
+
+        text, source = self.spec.text, self.teacher_source
+        tokenizer = load_tokenizer(source)
+        masked = text.inputs == "masked" or (text.inputs == "auto" and has_masked_lm_head(source.config))
+        return load_batches(
+            [(s.source, s.share, s.field) for s in text.sources],
+            tokenizer,
+            tokenizer_key=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+            vocab_size=source.config.vocab_size,
+            length=text.sequence_length,
+            shares=text.splits.model_dump(),
+            batch_sequences=text.batch_sequences,
+            mask_probability=text.mask_probability if masked else 0.0,
+            seed=self.spec.seed,
+            progress=self.console.say,
+        )
+
+    def evaluation_counts(self) -> dict[str, int]:
+        """Batches of each evaluation split; no more than the text has."""
+        text = self.spec.text
+        wanted = {"calibrate": text.calibrate_batches, "select": text.select_batches, "test": text.test_batches}
+        return {split: min(count, self.batches.num_batches(split)) for split, count in wanted.items()}
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def costs(self) -> Costs:
+        """All cost tables; the profile stage has written them."""
+        return Costs(
+            self.space,
+            self.shape,
+            self.spec.supernet.start,
+            params_table(self.space, self.shape),
+            PartTable.read(self.path("tables/flops.parquet")),
+            PartTable.read(self.path("tables/latency.parquet")),
+        )
+
+    def tracking_uri(self) -> str:
+        """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
+        from nas_ray.tracking import local_uri
+
+        return self.spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(self.run.storage)
+
+    def tracker(self) -> Any:
+        """Where candidates are logged; made once."""
+        if self._tracker is None:
+            from nas_ray.tracking import MlflowTracker, NullTracker, local_artifact_dir
+
+            spec = self.spec.tracking
+            if not spec.enabled:
+                self._tracker = NullTracker()
+            else:
+                self._tracker = MlflowTracker(
+                    self.tracking_uri(),
+                    spec.experiment or self.spec.name,
+                    self.run.run_id,
+                    self.run.run_id,
+                    local_artifact_dir(self.run.storage),
+                    self.path("tracking.jsonl"),
+                    on_warning=self.console.say,
+                )
+        return self._tracker
+
+    # -- blocks ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_local(self) -> bool:
+        """Whether everything runs in this process."""
+        return bool(self.spec.cluster.executor == "local")
+
+    def blocks(self) -> Any:
+        """The block workers, with evaluation states and initialised supernets."""
+        if self._blocks is None:
+            from nas_ray.distill import LocalBlocks, prepare
+
+            configs = self._block_configs()
+            if self.is_local:
+                self._blocks = LocalBlocks(configs)
+            else:
+                self.connect()
+                from nas_ray.cluster import RayBlocks
+
+                self._blocks = RayBlocks(self.run.run_id, configs)
+            self.lines = prepare(self._blocks, self.batches, self.evaluation_counts())
+        return self._blocks
+
+    def settled(self, ask: Callable[[], list[Any]]) -> list[Any]:
+        """What ``ask`` gets from the blocks, whichever of them was restarted meanwhile."""
+        from nas_ray.distill import settled
+
+        return settled(self.blocks(), self.batches, self.evaluation_counts(), ask)
+
+    def published(self) -> list[Any]:
+        """The blocks' shared arrays, as candidates take them."""
+        if self._published is None:
+            blocks = self.blocks()
+            self._published = self.settled(blocks.publish)
+        return self._published
+
+    def connect(self) -> None:
+        """Join the Ray cluster, once."""
+        if not self._connected:
+            from nas_ray.cluster import connect
+
+            self._connected = connect(self.address)
+
+    def close(self) -> None:
+        """End the workers, leave the cluster, finish what MLflow has still to be told."""
+        with suppress(Exception):  # they may have died with what ended the run
+            if self._blocks is not None:
+                self._blocks.close()
+        self._blocks = self._published = None
+        if self._connected:
+            from nas_ray.cluster import disconnect
+
+            disconnect()
+            self._connected = False
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
+
+    def distinct_batches(self) -> int:
+        """Training batches before they repeat."""
+        most: int = self.batches.num_batches("train")
+        return min(self.spec.supernet.steps_per_epoch or most, most)
+
+    def _block_configs(self) -> list[Any]:
+        from nas_ray.distill import BlockConfig, ShrinkPlan
+
+        spec = self.spec.supernet
+        shrink = None if spec.shrink is None else ShrinkPlan(**spec.shrink.model_dump())
+        latencies = {}
+        if shrink is not None:
+            latency = self.costs.latency
+            latencies = {
+                path.path_id: sum(latency.part(f"{path.width}:{operation.token}") for operation in path.operations)
+                for path in self.space.paths
+            }
+        shared = spec.model_dump(
+            include={"start", "basis", "steps", "paths_per_step", "learning_rate", "warmup", "weight_decay", "clip",
+                     "precision", "checkpoint_every", "cache_bytes", "sample_paths", "evaluations"}
+        )  # fmt: skip
+        return [
+            BlockConfig(
+                block=block,
+                space=self.space,
+                teacher=self.spec.teacher,
+                checkpoint_dir=self.path(f"supernet/block-{block}"),
+                seed=self.spec.seed,
+                batches=self.distinct_batches(),
+                device="cpu",
+                ridges=self.spec.tabulate.ridges,
+                tile_tokens=self.spec.tabulate.tile_tokens,
+                select_batches=self.spec.tabulate.select_batches,
+                threads=os.cpu_count() if self.is_local else None,
+                shrink=shrink,
+                latencies=latencies,
+                **shared,
+            )
+            for block in range(self.space.num_blocks)
+        ]
+
+    def frozen_path_id(self) -> str | None:
+        """The id of the path that copies the teacher, where the space can express it."""
+        path = teacher_path(self.shape, self.space.num_blocks, self.space.head_size)
+        return None if path is None else path.path_id

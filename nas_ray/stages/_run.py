@@ -1,0 +1,188 @@
+"""A run's folder: its spec, which stages are done and intact, and the lock that keeps a second driver out."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas_ray.errors import RunError
+from nas_ray.space import PathSpace, UniformSpace
+from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, parse, spec_hash, to_yaml
+
+_FORMAT = 1
+
+
+class Run:
+    """The folder ``<name>-<hash8>`` of one execution of a trial spec."""
+
+    def __init__(self, folder: Path, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.space_spec = space_spec
+        self._lock: int | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Name and hash; also MLflow's tag and the actors' prefix."""
+        return self.folder.name
+
+    @property
+    def storage(self) -> Path:
+        """Where this and other runs lie."""
+        return self.folder.parent
+
+    @property
+    def space(self) -> PathSpace | UniformSpace:
+        """The search space."""
+        return self.space_spec.build()
+
+    @classmethod
+    def create(cls, storage: Path, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> Run:
+        """The folder of this spec below ``storage``, made if it is not there.
+
+        Raises:
+            RunError: the storage folder cannot be written.
+        """
+        folder = storage.expanduser().absolute() / f"{spec.name}-{spec_hash(spec, space_spec)}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "spec.yaml").is_file():
+                write_text(folder / "space.yaml", to_yaml(space_spec))
+                write_text(folder / "spec.yaml", to_yaml(spec))
+        except OSError as error:
+            raise RunError(
+                f"{storage}: cannot be written: {error.strerror}. Choose another folder with --storage."
+            ) from error
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run at ``folder``.
+
+        Raises:
+            RunError: the folder holds no run.
+        """
+        folder = folder.expanduser().absolute()
+        texts = {}
+        for name in ("spec.yaml", "space.yaml"):
+            try:
+                texts[name] = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+            except (OSError, yaml.YAMLError) as error:
+                raise RunError(
+                    f"{folder}: not a run ({name} cannot be read); accepted: a folder that `nas-ray search` wrote, "
+                    "such as ./runs/quickstart-1a2b3c4d."
+                ) from error
+        space: PathSpaceSpec | UniformSpaceSpec
+        if texts["space.yaml"].get("kind") == "uniform":
+            space = parse(UniformSpaceSpec, texts["space.yaml"], str(folder / "space.yaml"))
+        else:
+            space = parse(PathSpaceSpec, texts["space.yaml"], str(folder / "space.yaml"))
+        return cls(folder, parse(TrialSpec, texts["spec.yaml"], str(folder / "spec.yaml")), space)
+
+    # -- stages ----------------------------------------------------------------------------------------------------
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Finished stages: seconds, outputs and their sha256."""
+        file = self.folder / "manifest.json"
+        if not file.is_file():
+            return {"format": _FORMAT, "stages": {}}
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{file}: damaged ({error}); delete it to run all stages again.") from error
+        if manifest.get("format") != _FORMAT:
+            raise RunError(f"{file}: format {manifest.get('format')}; accepted: {_FORMAT}.")
+        return manifest  # type: ignore[no-any-return]
+
+    def is_done(self, stage: str) -> bool:
+        """Whether ``stage`` is finished and its outputs are what it wrote."""
+        record = self.manifest["stages"].get(stage)
+        if record is None:
+            return False
+        return all(_sha256(self.folder / name) == digest for name, digest in record["outputs"].items())
+
+    def mark_done(self, stage: str, seconds: float, outputs: Sequence[Path], stages: Sequence[str]) -> None:
+        """Record a finished stage; of ``stages``, in their order, those after it have to run again."""
+        manifest = self.manifest
+        before = manifest["stages"].get(stage, {}).get("seconds", 0.0)
+        for later in stages[stages.index(stage) + 1 :]:
+            manifest["stages"].pop(later, None)
+        manifest["stages"][stage] = {
+            "seconds": round(before + seconds, 2),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "outputs": {str(path.relative_to(self.folder)): _sha256(path) for path in outputs},
+        }
+        write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds of every finished stage."""
+        return {stage: float(record["seconds"]) for stage, record in self.manifest["stages"].items()}
+
+    # -- lock ------------------------------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Keep other drivers out until ``unlock`` or the end of this process.
+
+        Raises:
+            RunError: another process drives this run.
+        """
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror}.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 100).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise RunError(
+                f"{self.folder}: another process drives this run ({holder}); wait for it or end it."
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether some process drives this run now."""
+        try:
+            descriptor = os.open(self.folder / ".lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write to a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""Stage 6: candidates.parquet, front.parquet, the figure, the page, and the summary in MLflow."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nas_ray.report import (
+    BlockTraining,
+    CandidateRow,
+    LatencyCheck,
+    RunReport,
+    ShrinkStep,
+    TableCheck,
+    UniformComparison,
+    write_figure,
+    write_html,
+)
+from nas_ray.spec import to_yaml
+from nas_ray.stages._candidates import problem, proposals
+from nas_ray.stages._context import Context
+from nas_ray.stages._run import write_text
+from nas_ray.stages.test import comparisons, judged_rows, mean_error, paired_interval, read_errors
+from nas_ray.tables import write_parquet
+
+
+def run(context: Context) -> list[Path]:
+    """Write every file that people and scripts read."""
+    report = build(context)
+    rows = [asdict(row) for row in report.rows]
+    files = {name: context.path(name) for name in ("candidates.parquet", "front.parquet", "front.png", "report.html")}
+    metadata = {
+        "table": "candidates",
+        "guarantee": report.guarantee,
+        "objectives": list(report.objectives),
+        "teacher": report.teacher,
+        "teacher_encoder_params": report.teacher_encoder_params,
+        "vocab_size": report.vocab_size,
+    }
+    write_parquet(files["candidates.parquet"], _columns(rows), metadata)
+    front = sorted((row for row in rows if row["pareto"]), key=lambda row: row["encoder_params"])
+    write_parquet(files["front.parquet"], _columns(front), metadata)
+    write_text(context.path("comparisons.json"), json.dumps([asdict(c) for c in report.comparisons], indent=1))
+    write_figure(report, files["front.png"])
+    write_html(report, files["report.html"])
+    _track(context, report, list(files.values()))
+    return [*files.values(), context.path("comparisons.json")]
+
+
+def build(context: Context) -> RunReport:
+    """The finished run as data."""
+    rows = judged_rows(context)
+    errors = read_errors(context)
+    for row in rows:
+        if row["candidate_id"] in errors:
+            row["test_loss"] = mean_error(errors[row["candidate_id"]])
+    compared = []
+    for chosen, uniform in comparisons(rows):
+        a, b = errors[chosen["candidate_id"]], errors[uniform["candidate_id"]]
+        difference, low, high = paired_interval(a, b, context.spec.seed)
+        compared.append(
+            UniformComparison(
+                width=int(uniform["label"].split()[1]),
+                uniform_id=uniform["candidate_id"],
+                chosen_id=chosen["candidate_id"],
+                uniform_params=uniform["encoder_params"],
+                chosen_params=chosen["encoder_params"],
+                uniform_test=mean_error(b),
+                chosen_test=mean_error(a),
+                difference=difference,
+                low=low,
+                high=high,
+                num_documents=len(a),
+            )
+        )
+    check = context.costs.latency.metadata["check"]
+    folder = shlex.quote(_short(context.run.folder))
+    return RunReport(
+        name=context.spec.name,
+        run_dir=_short(context.run.folder),
+        teacher=context.spec.teacher,
+        teacher_encoder_params=context.shape.encoder_params,
+        vocab_size=context.shape.vocab_size,
+        objectives=context.spec.search.objectives,
+        guarantee=_guarantee(context, rows),
+        rows=tuple(CandidateRow(**row) for row in rows),
+        comparisons=tuple(compared),
+        stage_seconds=context.run.stage_seconds(),
+        blocks=_blocks(context),
+        latency_check=LatencyCheck(check["spearman"], check["mape_percent"], check["num_models"]),
+        table_check=_table_check(rows),
+        resume_command=f"nas-ray resume {folder}",
+        ui_command=f"nas-ray ui {folder}",
+        front_command=f"nas-ray front {folder}",
+        spec_yaml=to_yaml(context.spec),
+    )
+
+
+def _guarantee(context: Context, rows: list[dict[str, Any]]) -> str:
+    """What is promised of the rows marked ``pareto``, and of the front that candidates were proposed from."""
+    finished = sum(row["kind"] == "candidate" and row["status"] == "completed" for row in rows)
+    proposed = sum(row["origin"] == "front" for row in rows)
+    return (
+        f"non-dominated on the select split among the {finished} candidates that finished; the tables' own front, from "
+        f"which {proposed} were proposed, is {proposals(context, problem(context))[1]}"
+    )
+
+
+def _blocks(context: Context) -> tuple[BlockTraining, ...]:
+    records = json.loads(context.path("supernet/blocks.json").read_text(encoding="utf-8"))
+    return tuple(
+        BlockTraining(
+            linear_loss=record["linear_loss"],
+            floors={int(width): floor for width, floor in record["floors"].items()},
+            curve=tuple((int(step), float(loss)) for step, loss in record["curve"]),
+            shrinking=tuple(
+                ShrinkStep(int(s["epoch"]), int(s["remaining"]), float(s["best"]), float(s["mean"]))
+                for s in record["shrinking"]
+                if s["best"] is not None
+            ),
+        )
+        for record in records
+    )
+
+
+def _table_check(rows: list[dict[str, Any]]) -> TableCheck | None:
+    from scipy.stats import kendalltau
+
+    pairs = [
+        (row["table_loss"], row["select_loss"])
+        for row in rows
+        if row["status"] == "completed" and row["kind"] == "candidate"
+    ]
+    if len(pairs) < 3:
+        return None
+    tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
+    return TableCheck(tau, len(pairs))
+
+
+def _track(context: Context, report: RunReport, files: list[Path]) -> None:
+    tracker = context.tracker()
+    for row in report.rows:
+        if row.test_loss is not None:
+            tracker.candidate_ended(row.candidate_id, row.status, {"test_loss": row.test_loss})
+    tracker.mark_pareto(row.candidate_id for row in report.front)
+    check = report.latency_check
+    metrics: dict[str, float | None] = {
+        "front_size": len(report.front),
+        "candidates": sum(row.kind == "candidate" for row in report.rows),
+        "table_kendall_tau": None if report.table_check is None else report.table_check.kendall_tau,
+        "latency_spearman": None if check is None else check.spearman,
+        "latency_mape_percent": None if check is None else check.mape_percent,
+        **{f"seconds_{stage}": seconds for stage, seconds in report.stage_seconds.items()},
+    }
+    params = {"space": context.spec.space, "teacher": context.spec.teacher, "seed": context.spec.seed}
+    tables = sorted(context.path("tables").glob("*.parquet"))
+    tracker.summary(params, metrics, [*files, *tables, context.path("spec.yaml"), context.path("space.yaml")])
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = CandidateRow.__dataclass_fields__
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _short(folder: Path) -> str:
+    """Relative where that is shorter to type."""
+    try:
+        return f"./{folder.relative_to(Path.cwd())}"
+    except ValueError:
+        return str(folder)

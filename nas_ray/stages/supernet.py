@@ -1,0 +1,52 @@
+"""Stage 2: every block's supernet learns to replace its slice of the teacher."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from nas_ray.distill import train
+from nas_ray.stages._context import Context
+from nas_ray.stages._run import write_text
+
+
+def run(context: Context) -> list[Path]:
+    """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and humbling lines)."""
+    spec, console = context.spec, context.console
+    console.say("  streaming the evaluation text, initialising the supernets")
+    blocks = context.blocks()
+    began, first = time.perf_counter(), min(blocks.call("position"))
+
+    def progress(step: int, loss: float) -> None:
+        tokens = (step - first) * spec.text.batch_sequences * spec.text.sequence_length
+        rate = tokens * spec.supernet.paths_per_step / max(1e-9, time.perf_counter() - began)
+        console.progress(step, spec.supernet.steps, "steps", f"loss {loss:.3f}, {rate:,.0f} path tokens/s a block")
+
+    train(
+        blocks,
+        context.batches,
+        steps=spec.supernet.steps,
+        distinct=context.distinct_batches(),
+        counts=context.evaluation_counts(),
+        in_flight=spec.cluster.max_in_flight,
+        progress=progress,
+    )
+    histories = blocks.call("history")
+    records = [{**line, **history} for line, history in zip(context.lines, histories, strict=True)]
+    for record in records:  # an epoch that evaluated nothing has no loss
+        record["shrinking"] = [{k: None if v != v else v for k, v in epoch.items()} for epoch in record["shrinking"]]
+    file = context.path("supernet/blocks.json")
+    write_text(file, json.dumps(records, indent=1))
+    for number, record in enumerate(records):
+        curve = record["curve"]
+        console.say(
+            f"  block {number}: refitted loss of the sample {curve[0][1]:.4f} -> {curve[-1][1]:.4f} "
+            f"(one linear layer {record['linear_loss']:.4f}); basis {record['basis']}"
+        )
+    checkpoints = [
+        context.path(f"supernet/block-{block}/step-{spec.supernet.steps:08d}{suffix}")
+        for block in range(blocks.num_blocks)
+        for suffix in (".safetensors", ".json")
+    ]
+    return [file, *(path for path in checkpoints if path.is_file())]

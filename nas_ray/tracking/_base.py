@@ -1,0 +1,72 @@
+"""What a search tells a tracker, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from nas_ray.space import Architecture, UniformArchitecture
+
+Kind = Literal["candidate", "reference"]
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """A candidate or reference as it enters the search; ``params`` never change afterwards."""
+
+    candidate_id: str
+    arch_id: str
+    origin: str
+    kind: Kind = "candidate"
+    label: str = ""
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+class Tracker(Protocol):
+    """Takes records and never raises, never waits: a search does not depend on its log.
+
+    Saying the same thing twice, in one process or after a resume, changes nothing. A call after ``close`` is
+    ignored.
+    """
+
+    def candidate_started(self, record: CandidateRecord) -> None:
+        """The candidate is being judged."""
+
+    def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
+        """The loss at one rung; ``budget`` is cumulative."""
+
+    def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
+        """Metrics and why: ``completed``, ``stopped at rung k``, ``failed: why`` or ``interrupted``."""
+
+    def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
+        """These, and no others, are on the front."""
+
+    def summary(
+        self,
+        params: Mapping[str, str | int | float],
+        metrics: Mapping[str, float | None],
+        artifacts: Sequence[Path] = (),
+    ) -> None:
+        """The outcome of the whole run, and files to keep with it."""
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until everything is written; False if that took longer than ``timeout`` seconds."""
+
+    def close(self, timeout: float = 30.0) -> bool:
+        """End what is still open as interrupted, then ``flush`` and stop."""
+
+
+def architecture_params(architecture: Architecture | UniformArchitecture) -> dict[str, str | int | float]:
+    """The few parameters by which candidates are compared side by side."""
+    if isinstance(architecture, UniformArchitecture):
+        return {
+            "depth": architecture.depth,
+            "heads": architecture.heads,
+            "hidden": architecture.hidden,
+            "intermediate": architecture.intermediate,
+        }
+    digits = len(str(len(architecture.paths) - 1))
+    blocks = {f"block_{i:0{digits}d}": path.path_id for i, path in enumerate(architecture.paths)}
+    return {"embedding_size": architecture.embedding_size, **blocks}

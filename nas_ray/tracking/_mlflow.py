@@ -1,0 +1,191 @@
+"""MLflow behind a file and a thread: a call costs a line on disk, the thread writes when MLflow answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nas_ray.tracking._base import CandidateRecord
+from nas_ray.tracking._events import (
+    FINISHED,
+    RUNNING,
+    SUMMARY,
+    Change,
+    Event,
+    Front,
+    Point,
+    Stop,
+    end_state,
+    points,
+    texts,
+)
+from nas_ray.tracking._quiet import client_class
+from nas_ray.tracking._spool import Spool
+from nas_ray.tracking._store import Place, RunStore, one_line
+from nas_ray.tracking._uri import check_uri, shown
+
+_LOGGER = logging.getLogger(__name__)
+_LONGEST_WAIT = 30.0
+_HURRIED_WAIT = 0.25
+
+
+class MlflowTracker:
+    """One MLflow run for each candidate and reference, and one for the summary, all flat.
+
+    Records wait in ``spool`` (a file in the run folder) until MLflow has them: an unreachable server gives
+    one warning, and the next tracker of the same run delivers what a killed process left there. Making the
+    schema of a new sqlite file takes seconds of a core in the thread; ``flush`` before anything is timed.
+
+    Raises:
+        TrackingError: the URI can never work, or mlflow is not installed.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        run_name: str,
+        run_id: str,
+        artifact_dir: Path,
+        spool: Path,
+        *,
+        on_warning: Callable[[str], None] = _LOGGER.warning,
+        retry_seconds: float = 1.0,
+    ) -> None:
+        check_uri(uri)
+        self._client_class = client_class()  # here, not in the thread: imports of two threads can deadlock
+        self._place = Place(uri, experiment, run_id, artifact_dir)
+        self._on_warning = on_warning
+        self._retry_seconds = retry_seconds
+        self._warned: set[str] = set()
+        self._spool = Spool(spool)
+        self._changed = threading.Condition()
+        self._hurried = 0  # callers that wait in ``flush``
+        self._closed = self._stopped = False
+        self._store: RunStore | None = None
+        self._tell(Change(SUMMARY, _now(), name=run_name, state=RUNNING))
+        self._thread = threading.Thread(target=self._deliver, name="nas-ray-mlflow", daemon=True)
+        self._thread.start()
+
+    def candidate_started(self, record: CandidateRecord) -> None:
+        tags = {
+            "nas_ray.kind": record.kind,
+            "nas_ray.candidate_id": record.candidate_id,
+            "nas_ray.arch_id": record.arch_id,
+            "nas_ray.origin": record.origin,
+        }
+        name = record.label or record.candidate_id
+        change = Change(record.candidate_id, _now(), name, RUNNING, texts(tags), texts(record.params))
+        self._tell(change)
+
+    def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
+        now = _now()
+        found = [Point(p.key, p.value, budget, now) for p in points({"loss": loss}, now)]
+        self._tell(Change(candidate_id, now, points=tuple(found)))
+
+    def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
+        now = _now()
+        tags = texts({"nas_ray.status": status})
+        self._tell(Change(candidate_id, now, state=end_state(status), tags=tags, points=points(metrics, now)))
+
+    def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
+        self._tell(Front(tuple(candidate_ids)))
+
+    def summary(
+        self,
+        params: Mapping[str, str | int | float],
+        metrics: Mapping[str, float | None],
+        artifacts: Sequence[Path] = (),
+    ) -> None:
+        now = _now()
+        files = tuple(str(path.absolute()) for path in artifacts)
+        tags = {"nas_ray.status": "completed"}
+        self._tell(Change(SUMMARY, now, "", FINISHED, tags, texts(params), points(metrics, now), files))
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        with self._changed:
+            self._hurried += 1
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._spool.empty or self._stopped, timeout)
+            self._hurried -= 1
+            return done and self._spool.empty
+
+    def close(self, timeout: float = 30.0) -> bool:
+        if self._closed:
+            return self._spool.empty
+        self._tell(Stop(_now()))
+        self._closed = True
+        done = self.flush(timeout)
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join(1.0)  # a request under way ends by itself
+        if not done:
+            self._warn("close", f"some records did not reach MLflow; resuming sends them from {self._spool.path}.")
+        return done
+
+    def _tell(self, event: Event) -> None:
+        with self._changed:
+            if self._closed:
+                return
+            try:
+                self._spool.append(event)
+            except OSError as error:
+                self._warn("spool", f"a record for MLflow was lost: {self._spool.path}: {error.strerror}.")
+            self._changed.notify_all()
+
+    def _deliver(self) -> None:
+        """The thread: write what is there; where that fails, wait longer each time."""
+        wait = self._retry_seconds
+        while self._await_work():
+            try:
+                self._write_some()
+                wait = self._retry_seconds
+            except Exception as error:  # whatever MLflow or its database raise: the search goes on
+                self._store = None
+                self._warn("unreachable", self._outage(error))
+                self._pause(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _await_work(self) -> bool:
+        """Whether there is something to write; False at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._spool.empty)
+            return not self._stopped
+
+    def _write_some(self) -> None:
+        if self._store is None:
+            self._store = RunStore(self._client_class(tracking_uri=self._place.uri), self._place, self._warn)
+        with self._changed:
+            events, position = self._spool.read()
+        self._store.apply(events)
+        with self._changed:
+            self._spool.drop(position)
+            self._changed.notify_all()
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not self._stopped and (left := deadline - time.monotonic()) > 0:
+                if self._hurried:
+                    self._changed.wait(min(left, _HURRIED_WAIT))
+                    return
+                self._changed.wait(left)
+
+    def _outage(self, error: Exception) -> str:
+        return (
+            f"MLflow at {shown(self._place.uri)} cannot be used now ({one_line(error)}); the search goes on, "
+            f"records are kept in {self._spool.path} and sent as soon as it answers."
+        )
+
+    def _warn(self, topic: str, message: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            self._on_warning(message)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

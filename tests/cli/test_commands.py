@@ -1,0 +1,72 @@
+"""What the small commands print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_trial import nas_ray, write_trial
+
+
+def test_spaces_states_the_papers_numbers() -> None:
+    found = {space["name"]: space for space in json.loads(nas_ray("spaces", "--json").stdout)}
+    paper = found["nas_bert"]
+    assert (paper["operations_per_layer"], paper["paths_per_block"], paper["blocks"]) == (26, 97650, 4)
+    assert f"{paper['architectures']:.2e}" == "9.09e+19"
+    assert (found["bort"]["architectures"], found["bort"]["tuples"]) == (300, 360)
+    assert 300 <= found["minilm_small"]["paths_per_block"] <= 500
+    table = nas_ray("spaces").stdout
+    assert "97650" in table
+    assert "9.09e+19" in table
+    assert "300 valid tuples of 360" in " ".join(table.split())
+
+
+def test_trials_and_assets_are_listed() -> None:
+    assert {line.split()[0] for line in nas_ray("trials").stdout.splitlines()} >= {"quickstart", "smoke", "shrink"}
+    listed = nas_ray("assets", "list")
+    assert listed.returncode == 0
+    assert "minilm" in listed.stdout
+    assert "Apache-2.0" in listed.stdout
+    assert nas_ray("assets", "where", "minilm").stdout.strip().endswith("minilm")
+    unknown = nas_ray("assets", "where", "minlm")
+    assert unknown.returncode == 2
+    assert "minilm" in unknown.stderr
+
+
+@pytest.mark.parametrize("name", ["quickstart", "smoke", "shrink"])
+def test_shipped_trials_check(name: str) -> None:
+    result = nas_ray("check", name)
+    assert result.returncode == 0
+    assert "trial spec" in result.stdout
+
+
+def test_check_a_file(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    file = write_trial(tmp_path, tiny_teacher_dir, tiny_text_file)
+    assert "10 candidates" in nas_ray("check", file).stdout
+    assert "search space 'tiny'" in nas_ray("check", tmp_path / "space.yaml").stdout
+
+
+def test_plan_starts_nothing(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    file = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file)
+    result = nas_ray("search", file, "--storage", tmp_path / "runs", "--plan")
+    assert result.returncode == 0, result.stderr
+    assert "supernet" in result.stdout
+    assert "GB of memory" in result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_profile_writes_a_table(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    from nas_ray.tables import PartTable
+
+    write_trial(tmp_path, tiny_teacher_dir, tiny_text_file)
+    table = tmp_path / "latency.parquet"
+    arguments = ("--teacher", tiny_teacher_dir, "--threads", "1", "--seq-len", "16", "--output", table)
+    result = nas_ray("profile", tmp_path / "space.yaml", *arguments)
+    assert result.returncode == 0, result.stderr
+    found = PartTable.read(table)
+    assert found.metric == "latency_ms"
+    assert all(value > 0 for value in found.values.values())
+    assert found.metadata["key"]["sequence_length"] == 16
+    assert "mape_percent" in found.metadata["check"]

@@ -1,0 +1,142 @@
+"""Bad input: one clear line on stderr, exit code 2 or 3, no traceback, nothing left running."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas_ray.cli import main
+from tests.tiny_trial import nas_ray, write_trial
+
+
+@pytest.fixture
+def trial(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> Path:
+    return write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file)
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Refused:
+    """Run the command line in this process; returns the one line that it prints on stderr."""
+
+    def run(*arguments: str | Path, code: int = 2) -> str:
+        monkeypatch.setattr("sys.argv", ["nas-ray", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert ended.value.code == code, err + out
+        lines = [line for line in err.strip().splitlines() if line]
+        assert len(lines) == 1, err
+        return lines[0]
+
+    return run
+
+
+def test_as_a_process_it_is_one_line_and_no_traceback() -> None:
+    result = nas_ray("search", "quikstart")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_unknown_trial(refused: Refused) -> None:
+    line = refused("search", "quikstart")
+    assert "unknown trial spec 'quikstart'" in line
+    assert "Did you mean 'quickstart'?" in line
+
+
+def test_misspelt_key(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    data = yaml.safe_load(trial.read_text())
+    data["search"]["serchr"] = {}
+    trial.write_text(yaml.safe_dump(data))
+    line = refused("search", trial, "--storage", tmp_path / "runs")
+    assert "trial.yaml" in line
+    assert "search.serchr" in line
+    assert "Did you mean 'searcher'?" in line
+
+
+def test_misspelt_key_in_set(trial: Path, refused: Refused) -> None:
+    assert "Did you mean 'num_candidates'?" in refused("search", trial, "--set", "search.num_candidate=3")
+
+
+def test_unknown_searcher(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    line = refused("search", trial, "--storage", tmp_path / "runs", "--set", "search.searcher.name=evolutoin")
+    assert "known: evolution, nsga2, random, tpe" in line
+    assert "Did you mean 'evolution'?" in line
+
+
+def test_missing_teacher_folder(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"teacher={tmp_path}/nowhere")
+    assert "no such folder" in line
+    assert "save_pretrained" in line
+
+
+def test_decoder(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    folder = tmp_path / "gpt"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"teacher={folder}")
+    assert "'gpt2' model" in line
+    assert "encoders" in line
+
+
+def test_layers_that_do_not_divide(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    space = yaml.safe_load((trial.parent / "space.yaml").read_text())
+    (trial.parent / "space.yaml").write_text(yaml.safe_dump({**space, "blocks": 3}))
+    line = refused("search", trial, "--storage", tmp_path / "runs")
+    assert "4 layers" in line
+    assert "3 equal blocks" in line
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b" \n\n ", "empty"), (b"\x00\x01\x02", "binary")])
+def test_text_that_is_none(trial: Path, tmp_path: Path, content: bytes, word: str, refused: Refused) -> None:
+    file = tmp_path / "text.txt"
+    file.write_bytes(content)
+    line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"text.sources=[{{source: {file}}}]")
+    assert str(file) in line
+    assert word in line
+
+
+def test_missing_text(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    line = refused("search", trial, "--storage", tmp_path / "runs", "--set", "text.sources=[{source: ./none.txt}]")
+    assert "no such file or folder" in line
+
+
+def test_budget_that_nothing_meets(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    arguments = ("search", trial, "--storage", tmp_path / "runs", "--set", "search.constraints.encoder_params=10")
+    line = refused(*arguments, code=3)
+    assert "encoder_params" in line
+    assert "smallest reachable value" in line
+
+
+def test_storage_that_cannot_be_written(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "file").write_text("")
+    line = refused("search", trial, "--storage", tmp_path / "file" / "runs")
+    assert "cannot be written" in line
+    assert "--storage" in line
+
+
+def test_address_where_no_cluster_answers(trial: Path, tmp_path: Path, refused: Refused) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = ("search", trial, "--storage", tmp_path / "runs", "--set", "cluster.executor=ray")
+    line = refused(*arguments, "--address", address)
+    assert f"no Ray cluster answers at {address}" in line
+
+
+def test_no_run(tmp_path: Path, refused: Refused) -> None:
+    for name in ("resume", "front", "status", "report"):
+        assert "not a run" in refused(name, tmp_path)
+
+
+def test_usage() -> None:
+    assert nas_ray("search").returncode == 2
+    assert nas_ray("front", "x", "--max-params", "many").returncode == 2

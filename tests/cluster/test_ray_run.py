@@ -1,0 +1,141 @@
+"""Whole searches on real local Ray: one core and four blocks, a lost block actor, and a driver killed twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tiny_trial import SPACE, command, environment, nas_ray, run_folder, write_trial
+
+CANDIDATES = 10
+RAY = {"executor": "ray"}
+
+
+@pytest.fixture
+def one_core() -> Iterator[str]:
+    """A Ray cluster with one CPU; its address."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+
+
+def start(storage: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """``nas-ray`` in a process group of its own, its output in a file."""
+    storage.mkdir(parents=True, exist_ok=True)
+    with (storage / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            command(*arguments), env=environment(), stdout=log, stderr=log, text=True, start_new_session=True
+        )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, timeout: float = 120) -> None:
+    """Until ``condition`` holds; fails where the process ends before."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+
+
+def journal(storage: Path) -> list[dict[str, object]]:
+    files = list(storage.glob("tiny-*/journal.jsonl"))
+    return [json.loads(line) for line in files[0].read_text().splitlines()] if files else []
+
+
+def assert_complete(run: Path) -> None:
+    records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    done = [r["candidate_id"] for r in records if r["kind"] == "done"]
+    kinds = {r["candidate_id"]: r["task"] for r in records if r["kind"] == "suggested"}
+    assert len(done) == len(set(done)) == len(kinds)
+    assert list(kinds.values()).count("candidate") == CANDIDATES
+    found = json.loads(nas_ray("front", run, "--json").stdout)
+    assert found["candidates"]
+
+
+def kill_a_block_actor() -> None:
+    """SIGKILL one block worker of the cluster that this process has started."""
+    import psutil
+
+    workers = [p for p in psutil.Process().children(recursive=True) if "ray::BlockWorker" in " ".join(p.cmdline())]
+    assert workers, "no block actor is running"
+    workers[-1].kill()
+
+
+def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
+    one_core: str, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    storage = tmp_path / "runs"
+    trial = write_trial(
+        tmp_path / "trial",
+        tiny_teacher_dir,
+        tiny_text_file,
+        cluster=RAY,
+        supernet={"steps": 40},
+        tracking={"enabled": True},
+    )
+    (trial.parent / "space.yaml").write_text(yaml.safe_dump({**SPACE, "blocks": 4, "widths": [32, 64]}))
+    process = start(storage, "search", trial, "--storage", storage, "--address", one_core)
+    wait_for(lambda: any(storage.glob("tiny-*/supernet/block-3/step-*.json")), process, storage / "log.txt")
+    kill_a_block_actor()
+    assert process.wait(timeout=240) == 0, (storage / "log.txt").read_text()
+    run = run_folder(storage)
+    assert_complete(run)
+    assert_mlflow(storage, run)
+
+
+def assert_mlflow(storage: Path, run: Path) -> None:
+    """One run a candidate and reference, one summary, none RUNNING; the tag shows the front."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert all(r.info.status == "FINISHED" for r in runs)
+    kinds = [r.data.tags["nas_ray.kind"] for r in runs]
+    assert kinds.count("candidate") == CANDIDATES
+    assert kinds.count("reference") == 2  # uniform 32, teacher
+    assert kinds.count("summary") == 1
+    front = client.search_runs([experiment.experiment_id], "tags.pareto = 'true'")
+    found = json.loads(nas_ray("front", run, "--json").stdout)["candidates"]
+    assert {r.data.tags["nas_ray.candidate_id"] for r in front} == {row["candidate_id"] for row in found}
+
+
+def test_killed_while_training_and_while_searching_then_interrupted(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    storage = tmp_path / "a folder with spaces"
+    trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, cluster=RAY, supernet={"steps": 60})
+    log = storage / "log.txt"
+    process = start(storage, "search", trial, "--storage", storage)
+    wait_for(lambda: any(storage.glob("tiny-*/supernet/block-1/step-*.json")), process, log)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    run = run_folder(storage)
+    assert json.loads(nas_ray("status", run, "--json").stdout)["stages"]["supernet"] is None
+
+    process = start(storage, "resume", run)
+    wait_for(lambda: any(r["kind"] == "done" for r in journal(storage)), process, log)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    suggested = [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"]
+
+    process = start(storage, "resume", run)
+    wait_for(lambda: sum(r["kind"] == "done" for r in journal(storage)) > 3, process, log)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130, log.read_text()
+    assert "go on with: nas-ray resume" in log.read_text()
+
+    result = nas_ray("resume", run)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert_complete(run)
+    assert [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"][: len(suggested)] == suggested

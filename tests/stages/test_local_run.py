@@ -1,0 +1,200 @@
+"""A whole run in one process: files, front, report; killed and resumed; what comes back is what was there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_ray import api
+from nas_ray.errors import InfeasibleError, RunError
+from nas_ray.search import non_dominated
+from nas_ray.stages import STAGES, Run
+from nas_ray.tables import QualityTable, read_parquet
+from tests.tiny_trial import nas_ray, run_folder, write_trial
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path, tiny_text_file: Path) -> Path:
+    folder = tmp_path_factory.mktemp("local")
+    trial = write_trial(folder / "a trial's folder", tiny_teacher_dir, tiny_text_file)
+    return api.search(str(trial), storage=folder / "runs").folder
+
+
+def rows_of(run: Path) -> list[dict[str, object]]:
+    columns, _ = read_parquet(run / "candidates.parquet")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def test_every_candidate_and_reference_is_there(finished: Path) -> None:
+    rows = rows_of(finished)
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("candidate") == 10
+    assert sorted(str(row["label"]) for row in rows if row["kind"] == "reference") == [
+        "teacher",
+        "uniform 32",
+        "uniform 64",
+    ]
+    assert len({row["arch_id"] for row in rows}) == len(rows)
+    teacher = next(row for row in rows if row["label"] == "teacher")
+    assert teacher["select_loss"] == pytest.approx(0, abs=1e-8)
+    assert teacher["test_loss"] == pytest.approx(0, abs=1e-8)
+
+
+def test_the_front_is_the_non_dominated_set_by_the_select_split(finished: Path) -> None:
+    rows = [r for r in rows_of(finished) if r["kind"] == "candidate" and r["status"] == "completed"]
+    mask = non_dominated(np.array([[r["select_loss"], r["encoder_params"]] for r in rows], dtype=float))
+    assert [r["pareto"] for r in rows] == mask.tolist()
+    found = api.front(finished)
+    assert {r["candidate_id"] for r in found["candidates"]} == {r["candidate_id"] for r in rows if r["pareto"]}
+    assert all(r["test_loss"] is not None for r in found["candidates"])
+    assert "exact" in found["guarantee"]
+
+
+def test_front_within_bounds(finished: Path) -> None:
+    whole = api.front(finished)["candidates"]
+    middle = whole[len(whole) // 2]["encoder_params"]
+    within = api.front(finished, bounds={"encoder_params": middle})["candidates"]
+    assert 0 < len(within) < len(whole) or len(whole) == 1
+    assert all(row["encoder_params"] <= middle for row in within)
+    with pytest.raises(InfeasibleError, match="smallest encoder_params"):
+        api.front(finished, bounds={"encoder_params": 1})
+    assert len(api.front(finished, top=1)["candidates"]) == 1
+
+
+def test_front_json_and_status_from_the_command_line(finished: Path) -> None:
+    found = json.loads(nas_ray("front", finished, "--json").stdout)
+    assert found["candidates"]
+    assert found["guarantee"]
+    table = nas_ray("front", finished).stdout
+    assert found["candidates"][0]["candidate_id"] in table
+    assert nas_ray("front", finished, "--max-encoder-params", "1").returncode == 3
+    status = json.loads(nas_ray("status", finished, "--json").stdout)
+    assert all(seconds is not None for seconds in status["stages"].values())
+    assert not status["running"]
+
+
+def test_files_of_the_report(finished: Path) -> None:
+    assert (finished / "front.png").read_bytes()[:4] == b"\x89PNG"
+    html = (finished / "report.html").read_text(encoding="utf-8")
+    assert "uniform 32" in html
+    assert 'src="http' not in html
+    comparisons = json.loads((finished / "comparisons.json").read_text())
+    assert {c["width"] for c in comparisons} <= {32, 64}
+    assert comparisons
+    for c in comparisons:
+        assert c["chosen_params"] <= c["uniform_params"]
+        assert c["low"] <= c["difference"] <= c["high"]
+
+
+def test_the_quality_table_covers_the_space_and_the_teachers_path_is_free(finished: Path) -> None:
+    table = QualityTable.read(finished / "tables" / "quality.parquet")
+    assert len(table.losses) == 3
+    assert set(table.losses[0]) == {"e32", "e64"}
+    assert all(len(losses) == 2 * (4 + 16) + 1 for losses in table.losses[1:])  # and the teacher's own path
+    assert table.losses[0]["e64"] == 0
+    assert 0 < table.losses[0]["e32"] < 1
+    assert table.metadata["guarantee"] == "exact over the whole space"
+
+
+def test_a_finished_run_is_not_run_again(finished: Path) -> None:
+    before = (finished / "manifest.json").read_text()
+    api.resume(finished)
+    assert (finished / "manifest.json").read_text() == before
+
+
+def test_damaged_output_makes_its_stage_run_again(finished: Path) -> None:
+    (finished / "front.png").write_bytes(b"")
+    assert not Run.open(finished).is_done("report")
+    api.resume(finished)
+    assert (finished / "front.png").stat().st_size > 1000
+
+
+def test_writing_the_report_again_leaves_the_run_finished(finished: Path) -> None:
+    api.report(finished)
+    assert all(Run.open(finished).is_done(stage) for stage in STAGES)
+
+
+def test_a_stage_that_ran_again_makes_the_later_ones_run_again(tmp_path: Path, finished: Path) -> None:
+    copy = tmp_path / finished.name
+    shutil.copytree(finished, copy)
+    (copy / "tables" / "quality.parquet").write_bytes(b"")
+    run = Run.open(copy)
+    assert not run.is_done("tabulate")
+    run.mark_done("tabulate", 1.0, [], list(STAGES))
+    assert [stage for stage in STAGES if run.is_done(stage)] == ["profile", "supernet", "tabulate"]
+
+
+def test_a_second_driver_is_refused(finished: Path) -> None:
+    run = Run.open(finished)
+    run.lock()
+    try:
+        with pytest.raises(RunError, match="another process drives this run"):
+            Run.open(finished).lock()
+    finally:
+        run.unlock()
+
+
+@pytest.mark.parametrize("stage", ["supernet", "tabulate", "search", "test"])
+def test_interrupted_in_any_stage_the_outcome_is_the_same(
+    stage: str,
+    finished: Path,
+    tmp_path: Path,
+    tiny_teacher_dir: Path,
+    tiny_text_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped half-way through a stage, then resumed: same weights, tables and candidates as undisturbed."""
+    from nas_ray.stages import Context
+
+    table = finished / "tables" / "latency.parquet"  # latencies are measured, so take the same ones
+    trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, latency={"table": str(table)})
+    whole = _cached_run(trial, finished, tmp_path)
+    with monkeypatch.context() as patch:
+        _interrupt(patch, stage, Context)
+        with pytest.raises(KeyboardInterrupt):
+            api.search(str(trial), storage=tmp_path / "runs")
+    run = run_folder(tmp_path / "runs")
+    assert set(Run.open(run).stage_seconds()) == set(list(STAGES)[: list(STAGES).index(stage)])
+    api.resume(run)
+    drop = ("latency_ms",)
+    strip = [{k: v for k, v in row.items() if k not in drop} for row in rows_of(run)]
+    assert strip == [{k: v for k, v in row.items() if k not in drop} for row in rows_of(whole)]
+
+
+def _cached_run(trial: Path, finished: Path, tmp_path: Path) -> Path:
+    """The undisturbed run of the same spec, made once."""
+    storage = finished.parent.parent / "undisturbed"
+    if not storage.exists():
+        api.search(str(trial), storage=storage)
+    return run_folder(storage)
+
+
+def _interrupt(patch: pytest.MonkeyPatch, stage: str, context: type) -> None:
+    """Raise KeyboardInterrupt in the middle of ``stage``."""
+    from nas_ray.distill import LocalBlocks
+    from nas_ray.measure import CandidateEvaluator
+    from nas_ray.search import SearchSession
+
+    calls = {"n": 0}
+
+    def after(count: int, function):  # type: ignore[no-untyped-def]
+        def wrapped(*arguments, **keywords):  # type: ignore[no-untyped-def]
+            calls["n"] += 1
+            if calls["n"] > count:
+                raise KeyboardInterrupt
+            return function(*arguments, **keywords)
+
+        return wrapped
+
+    targets = {
+        "supernet": (LocalBlocks, "train", 5),
+        "tabulate": (LocalBlocks, "score_each", 3),
+        "search": (SearchSession, "report", 9),
+        "test": (CandidateEvaluator, "document_errors", 2),
+    }
+    owner, name, count = targets[stage]
+    patch.setattr(owner, name, after(count, getattr(owner, name)))

@@ -1,0 +1,82 @@
+"""A tiny trial spec with its space, teacher and text in a folder, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SPACE = {
+    "name": "tiny",
+    "kind": "paths",
+    "blocks": 2,
+    "layers": 2,
+    "widths": [32, 64],
+    "head_size": 16,
+    "operations": [
+        {"kind": "attention"},
+        {"kind": "feed_forward", "ratio": 1},
+        {"kind": "feed_forward", "ratio": 4},
+        {"kind": "separable_conv", "kernel": 3},
+    ],
+    "embedding": {"sizes": [32, 64]},
+}
+
+
+def write_trial(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path:
+    """``trial.yaml`` and ``space.yaml`` in ``folder``; ``changes`` replace whole sections or values."""
+    spec: dict[str, Any] = {
+        "name": "tiny",
+        "space": "space.yaml",
+        "teacher": str(teacher),
+        "text": {
+            "sources": [{"source": str(text)}],
+            "sequence_length": 32,
+            "batch_sequences": 4,
+            "calibrate_batches": 5,
+            "select_batches": 2,
+            "test_batches": 3,
+        },
+        "latency": {"repeats": 3, "check_models": 4, "threads": 1, "sequence_length": 16},
+        "supernet": {"steps": 8, "checkpoint_every": 2, "sample_paths": 4, "paths_per_step": 2, "learning_rate": 3e-3},
+        "tabulate": {"tile_tokens": 64},
+        "search": {"num_candidates": 10, "rungs": [1, 2]},
+        "tracking": {"enabled": False},
+        "cluster": {"executor": "local"},
+    }
+    for key, value in changes.items():
+        spec[key] = {**spec[key], **value} if isinstance(value, dict) and key in spec else value
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    file = folder / "trial.yaml"
+    file.write_text(yaml.safe_dump(spec))
+    return file
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line of this interpreter."""
+    return [sys.executable, "-m", "nas_ray.cli", *map(str, arguments)]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment for a process of the project: this checkout first, one thread."""
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **extra}
+
+
+def nas_ray(*arguments: str | Path, timeout: float = 240, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run ``nas-ray`` to its end."""
+    return subprocess.run(
+        command(*arguments), env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def run_folder(storage: Path) -> Path:
+    """The only run below ``storage``."""
+    (folder,) = storage.glob("tiny-*")
+    return folder
