@@ -17,6 +17,8 @@ from nas_ray.space import OperationChoice, PathSpace
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Ray nices its workers by 15: beside the other tests they would starve.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 
 # A busy machine is no failure, and the examples found stay out of the checkout.
 settings.register_profile("nas_ray", deadline=None, max_examples=50, database=None, derandomize=True)

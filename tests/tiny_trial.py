@@ -69,7 +69,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **extra}
 
 
-def nas_ray(*arguments: str | Path, timeout: float = 240, **extra: str) -> subprocess.CompletedProcess[str]:
+def nas_ray(*arguments: str | Path, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run ``nas-ray`` to its end."""
     return subprocess.run(
         command(*arguments), env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False

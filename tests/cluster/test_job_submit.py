@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 BIN = Path(sys.executable).parent
-START_S, STOP_S, JOB_S = 60.0, 40.0, 280.0
+START_S, STOP_S, JOB_S = 180.0, 40.0, 400.0
 
 
 @dataclass(frozen=True)

@@ -356,7 +356,7 @@ def test_two_processes_at_once(
     for process in both:  # started together, once both have imported everything
         process.stdin.write("\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=120) for process in both]
+    answers = [process.communicate(timeout=400) for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     assert {out.strip() for out, _ in answers} == {digest(load(tiny_text_file, mask_probability=0.15))}
     assert len(list((tmp_path / "text").iterdir())) == 1

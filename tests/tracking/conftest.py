@@ -96,7 +96,7 @@ class Server:
                 env={**os.environ, **ui_environment()},
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=1).read()

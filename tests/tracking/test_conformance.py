@@ -26,8 +26,8 @@ def test_whole_life(tracker: Tracker, tmp_path: Path) -> None:
     tracker.candidate_ended("abc", "completed", {"select_loss": 0.4, "latency_ms": None})
     tracker.mark_pareto(["abc"])
     tracker.summary({"seed": 1}, {"front_size": 1}, [tmp_path / "front.parquet"])
-    assert tracker.flush(30)
-    assert tracker.close(30)
+    assert tracker.flush(120)
+    assert tracker.close(120)
 
 
 def test_any_order_never_raises(tracker: Tracker, tmp_path: Path) -> None:
@@ -37,12 +37,12 @@ def test_any_order_never_raises(tracker: Tracker, tmp_path: Path) -> None:
     tracker.candidate_ended("other", 'failed: it\'s "odd" <b>\n\u2603', {"loss": math.nan})
     tracker.candidate_started(CandidateRecord("x" * 300, "a" * 9000, "o" * 9000, params={"long": "p" * 9000}))
     tracker.summary({}, {}, [tmp_path / "missing.html"])
-    assert tracker.flush(30)
+    assert tracker.flush(120)
 
 
 def test_close_twice_and_calls_after_it(tracker: Tracker) -> None:
-    assert tracker.close(30)
-    assert tracker.close(30)
+    assert tracker.close(120)
+    assert tracker.close(120)
     tracker.candidate_started(RECORD)
     tracker.summary({}, {})
     assert tracker.flush(1)

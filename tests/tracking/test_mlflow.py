@@ -67,7 +67,7 @@ def test_one_flat_run_each(uri: str, open_tracker: Open, tmp_path: Path, warned:
     tracker.mark_pareto(["candidate-1", "candidate-2"])
     tracker.mark_pareto(["candidate-0", "candidate-1"])
     tracker.summary({"seed": 3}, {"front_size": 2.0}, [tmp_path / "front.parquet"])
-    assert tracker.close(30)
+    assert tracker.close(120)
     found = by_id(uri)
     assert sorted(found) == ["candidate-0", "candidate-1", "candidate-2", "candidate-9", "summary"]
     assert len(runs(uri)) == 5
@@ -98,13 +98,13 @@ def test_resume_continues_the_same_runs(uri: str, open_tracker: Open, warned: li
     first.candidate_started(record(2))
     first.candidate_rung("candidate-2", 8, 2.5)
     first.candidate_started(record(3))
-    assert first.close(30)
+    assert first.close(120)
     interrupted = by_id(uri)
     assert interrupted["candidate-2"].info.status == interrupted["summary"].info.status == "KILLED"
     again = open_tracker(uri)
     tell(again, range(3))
     again.summary({"seed": 3}, {})
-    assert again.close(30)
+    assert again.close(120)
     found = by_id(uri)
     assert len(runs(uri)) == len(found) == 5
     assert {name: run.info.run_id for name, run in found.items()} == {
@@ -135,7 +135,7 @@ os._exit(9)
     with (tmp_path / "run" / "tracking.jsonl").open("a") as file:
         file.write('{"Change":{"run":"torn')
     tracker = open_tracker(uri)
-    assert tracker.close(30)
+    assert tracker.close(120)
     assert by_id(uri)["left"].data.metrics == {"select_loss": 0.5}
     assert by_id(uri)["left"].info.status == "FINISHED"
 
@@ -143,11 +143,11 @@ os._exit(9)
 def test_a_run_that_was_deleted_stops_nothing(uri: str, open_tracker: Open, warned: list[str]) -> None:
     tracker = open_tracker(uri)
     tell(tracker, range(2))
-    assert tracker.flush(30)
+    assert tracker.flush(120)
     MlflowClient(uri).delete_run(by_id(uri)["candidate-0"].info.run_id)
     tracker.candidate_ended("candidate-0", "completed", {"test_loss": 1.0})
     tracker.candidate_ended("candidate-1", "completed", {"test_loss": 2.0})
-    assert tracker.close(30)
+    assert tracker.close(120)
     assert by_id(uri)["candidate-1"].data.metrics["test_loss"] == 2.0
     assert len(warned) == 1
     assert "candidate-0" in warned[0]
@@ -157,28 +157,27 @@ def test_two_runs_share_an_experiment(uri: str, tmp_path: Path) -> None:
     for run_id in ("a-1", "it's-2"):
         tracker = MlflowTracker(uri, "quickstart", run_id, run_id, tmp_path / "art", tmp_path / f"{run_id}.jsonl")
         tell(tracker, range(2))
-        assert tracker.close(30)
+        assert tracker.close(120)
     assert len(runs(uri)) == 6
 
 
-@pytest.mark.timeout(180)
 def test_server_killed_and_restarted(server: Any, open_tracker: Open, warned: list[str], tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("<p>")
     server.start()
     tracker = open_tracker(server.uri)
     tell(tracker, range(3))
-    assert tracker.flush(60)
+    assert tracker.flush(120)
     server.kill()
     started = time.monotonic()
     tell(tracker, range(3, 6))
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10  # a blocked call would take the HTTP retries
     assert not tracker.flush(2)
     assert len(warned) == 1
     assert "tracking.jsonl" in warned[0]
     server.start()
     tracker.mark_pareto(["candidate-1", "candidate-4"])
     tracker.summary({}, {"front_size": 2}, [tmp_path / "report.html"])
-    assert tracker.close(60)
+    assert tracker.close(120)
     found = by_id(server.uri)
     assert len(runs(server.uri)) == len(found) == 7
     assert {run.info.status for run in found.values()} == {"FINISHED"}
@@ -193,7 +192,7 @@ def test_close_is_bounded_without_a_server(open_tracker: Open, warned: list[str]
     tell(tracker, range(50))
     started = time.monotonic()
     assert not tracker.close(1)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert len(warned) == 2
     assert (tmp_path / "run" / "tracking.jsonl").stat().st_size > 0
 
@@ -246,7 +245,7 @@ def test_local_places_with_odd_names(template: Path, tmp_path: Path) -> None:
     uri = local_uri(storage)
     tracker = MlflowTracker(uri, "quickstart", "r", "r-1", local_artifact_dir(storage), storage / "s.jsonl")
     tracker.summary({}, {}, [tmp_path / "f.txt"])
-    assert tracker.close(30)
+    assert tracker.close(120)
     assert [path.name for path in local_artifact_dir(storage).rglob("*.txt")] == ["f.txt"]
     with pytest.raises(TrackingError, match="another --storage"):
         local_uri(tmp_path / "what?")
