@@ -143,7 +143,7 @@ def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: in
 
 
 def status(folder: str | Path) -> dict[str, Any]:
-    """How far a run is: stages with their seconds, candidates done, whether a driver is at work."""
+    """How far a run is: seconds by stage, training steps in checkpoints, candidates done, whether a driver works."""
     from nas_ray.search import read_journal
 
     run = Run.open(Path(folder))
@@ -151,9 +151,12 @@ def status(folder: str | Path) -> dict[str, Any]:
     records = read_journal(run.folder / "journal.jsonl")
     kinds = [record["kind"] for record in records]
     done = {record["candidate_id"] for record in records if record["kind"] == "done"}
+    names = (file.stem for file in run.folder.glob("supernet/block-*/step-*.json"))
     return {
         "run": run.run_id,
         "stages": {stage: seconds.get(stage) if run.is_done(stage) else None for stage in STAGES},
+        "steps": max((int(name.removeprefix("step-")) for name in names), default=0),
+        "num_steps": run.spec.supernet.steps,
         "candidates_suggested": kinds.count("suggested"),
         "candidates_done": len(done),
         "num_candidates": run.spec.search.num_candidates,

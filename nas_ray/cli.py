@@ -134,6 +134,7 @@ def status(run: Path, as_json: bool) -> None:
     click.echo(f"{found['run']}: {'running' if found['running'] else 'no driver at work'}")
     for stage, seconds in found["stages"].items():
         click.echo(f"  {stage:9} {'-' if seconds is None else f'done in {seconds:.0f} s'}")
+    click.echo(f"  training steps kept: {found['steps']} of {found['num_steps']}")
     click.echo(
         f"  {found['candidates_done']} candidates and references judged, {found['num_candidates']} candidates wanted"
     )

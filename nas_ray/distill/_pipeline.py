@@ -83,7 +83,7 @@ class LocalBlocks:
 
 
 def prepare(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Stream the evaluation splits, then initialise every supernet; returns each block's humbling lines.
+    """Stream the evaluation splits, then initialise every supernet; returns each block's baselines.
 
     A block that was restarted meanwhile has lost what it was fed; then everything is streamed again.
 
@@ -95,9 +95,9 @@ def prepare(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) ->
         for split in EVALUATION_SPLITS:
             for index in range(counts[split]):
                 blocks.feed(split, index, batches.batch(split, index))
-        lines = blocks.call("prepare", {split: counts[split] for split in EVALUATION_SPLITS})
+        baselines = blocks.call("prepare", {split: counts[split] for split in EVALUATION_SPLITS})
         if all(blocks.call("prepared")):
-            return lines
+            return baselines
     raise _lost()
 
 

@@ -17,27 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas_ray.blocks import (
-    BlockSupernet,
-    Inheritance,
-    Layer,
-    Numerics,
-    prior_of,
-    probe_path,
-    reduced_embedding,
-)
+from nas_ray.blocks import BlockSupernet, Numerics
+from nas_ray.distill._evaluation import EvaluationStates
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import ShrinkPlan, path_bins, shrink_once
+from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
-from nas_ray.measure import ScoreSets, States, linear_loss, rank_floors, refit, score_paths, split_calibration
+from nas_ray.measure import ScoreSets, linear_loss, rank_floors, score_paths
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import PathSpace, Start
-from nas_ray.teacher import Teacher, activation, load_teacher, resolve_teacher, weights_of
+from nas_ray.teacher import Teacher, activation, load_teacher, resolve_teacher
 
 Array = NDArray[Any]
-
-_INHERIT_SEQUENCES = 24
 
 
 @dataclass(frozen=True)
@@ -91,8 +83,7 @@ class BlockWorker:
         self.trainer: Trainer | None = None
         self.pending: dict[int, Boundary] = {}
         self.cache = BoundaryCache(config.cache_bytes)
-        self.states: dict[str, dict[int, Boundary]] = {}  # split → batch → states
-        self.ids: dict[str, dict[int, Array]] = {}
+        self.evaluation = EvaluationStates()
         self.step = 0
         self.curve: list[tuple[int, float]] = []
         self.shrinking: list[dict[str, float]] = []
@@ -118,7 +109,7 @@ class BlockWorker:
         seen = None if mask is None else _tensor(mask, self.config.device)
         if self.embedding is not None:
             if split != "train":
-                self.ids.setdefault(split, {})[index] = np.array(inputs)
+                self.evaluation.put_ids(split, index, inputs)
             x = self.embedding(x)
         y = self.slice(x, seen)
         boundary = Boundary(x, y, seen)
@@ -126,7 +117,7 @@ class BlockWorker:
             self.pending[index] = boundary
             self.cache.put(index % self.config.batches, boundary)
         else:
-            self.states.setdefault(split, {})[index] = boundary
+            self.evaluation.put(split, index, boundary)
         self.seconds["teacher"] += time.perf_counter() - began
         return y.cpu().numpy()  # type: ignore[no-any-return]
 
@@ -136,9 +127,7 @@ class BlockWorker:
 
     def forget(self, splits: Sequence[str]) -> None:
         """Drop the evaluation states of ``splits``, before they are streamed anew."""
-        for split in splits:
-            self.states.pop(split, None)
-            self.ids.pop(split, None)
+        self.evaluation.forget(splits)
 
     def prepared(self) -> bool:
         """Whether the evaluation states are here and the supernet has been initialised."""
@@ -149,16 +138,19 @@ class BlockWorker:
     def prepare(self, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
         """Initialise the supernet from the teacher (or as it is), once the evaluation states have been streamed.
 
-        Returns the block's humbling lines: ``linear_loss``, ``floors`` by width, ``variance``, ``basis``; nothing, and
+        Returns the block's baselines: ``linear_loss``, ``floors`` by width, ``variance``, ``basis``; nothing, and
         is not prepared, if batches are missing of the ``counts`` by split.
         """
-        if any(sorted(self.states.get(split, ())) != list(range(count)) for split, count in (counts or {}).items()):
+        if not self.evaluation.complete(counts or {}):
             return {}
         config = self.config
-        self.sets = self._score_sets()
+        self.sets = self.evaluation.score_sets(config.select_batches)
         self.variance = self.sets.fit.variance()
         if self.step == 0 and not self.curve and config.start == "inherit":
-            self.basis = self._inherit()
+            head_size = self.shape.hidden // self.shape.heads
+            self.basis = inherit(
+                self.supernet, config.space, self.slice, head_size, self.numerics, self.sets, config.basis, self._loss
+            )
         if self.trainer is None:
             self.trainer = self._new_trainer()
         if config.shrink is not None and not self.bins:
@@ -175,35 +167,7 @@ class BlockWorker:
             "basis": self.basis,
         }
 
-    def _inherit(self) -> str:
-        """Fill the supernet from the teacher; returns the basis chosen."""
-        config, space = self.config, self.config.space
-        states = self.sets.fit
-        mask = None if states.mask is None else states.mask[:_INHERIT_SEQUENCES]
-        layers = [Layer(**vars(weights)) for weights in weights_of(self.slice)]
-        source = Inheritance(
-            layers, states.inputs[:_INHERIT_SEQUENCES], mask, self.shape.hidden // self.shape.heads, self.numerics
-        )
-        kind = config.basis if config.basis != "auto" else self._best_basis(source)
-        for width in space.widths:
-            source.initialise(self.supernet, space, width, source.basis(width, kind))
-        return kind
-
-    def _best_basis(self, source: Inheritance) -> str:
-        """The basis whose probe path has the lower held-out loss, at the middle one of the narrow widths."""
-        narrow = [width for width in self.config.space.widths if width < self.shape.hidden]
-        if not narrow:
-            return "coordinates"
-        width = narrow[len(narrow) // 2]
-        losses = {}
-        for kind in ("pca", "coordinates"):
-            source.initialise(self.supernet, self.config.space, width, source.basis(width, kind))
-            losses[kind] = self._held_out_loss(probe_path(self.config.space, width))
-        return min(losses, key=lambda kind: losses[kind])
-
-    def _held_out_loss(self, path: BlockPath) -> float:
-        """Loss of ``path`` with a refitted readout on the held-out part of *calibrate*; *select* stays unseen."""
-        sets = ScoreSets(self.sets.fit, self.sets.held_out, self.sets.held_out)
+    def _loss(self, path: BlockPath, sets: ScoreSets) -> float:
         return self._scores([path], sets)[path.path_id]
 
     def _new_trainer(self) -> Trainer:
@@ -217,14 +181,6 @@ class BlockWorker:
             precision=config.precision,
             device=config.device,
         )
-
-    def _score_sets(self) -> ScoreSets:
-        calibrate = _joined(self.states["calibrate"])
-        sequences = len(calibrate.inputs)
-        cut = split_calibration(sequences)
-        scored = sorted(self.states["select"])[: self.config.select_batches]
-        select = _joined({index: self.states["select"][index] for index in scored})
-        return ScoreSets(calibrate.slice(0, cut), calibrate.slice(cut, sequences), select)
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -307,7 +263,6 @@ class BlockWorker:
         self.seconds["evaluate"] += time.perf_counter() - began
         return found
 
-    @torch.no_grad()
     def score_embeddings(self, sizes: Sequence[int], num_positions: int) -> dict[str, float] | None:
         """Loss of slot 0 for each embedding size (block 0 only): reduced embedding plus a refitted map.
 
@@ -316,25 +271,9 @@ class BlockWorker:
         if not self.ready:
             return None
         assert self.embedding is not None
-        words, positions = self.embedding.tables(num_positions)
-        found = {}
-        for size in sizes:
-            if size == self.shape.hidden:
-                found[f"e{size}"] = 0.0
-                continue
-            module = reduced_embedding(words, positions, size, self.numerics.norm_eps).to(self.config.device)
-            sets = _embedding_sets(self.sets)
-            ids = _in_order(self.ids["calibrate"])
-            features = module(_tensor(ids, self.config.device))
-            cut = len(sets.fit.inputs)
-            prior = prior_of(features.new_zeros(self.shape.hidden, size), sets.fit.rows(sets.fit.targets).mean(0))
-            readout = refit((features[:cut], features[cut:]), sets, prior, self.config.ridges)
-            seen = _in_order(self.ids["select"])[: len(sets.select.inputs)]
-            chosen = module(_tensor(seen, self.config.device))
-            output = chosen @ readout.weight.T + readout.bias
-            error = sets.select.rows((output - sets.select.targets).square()).double().mean()
-            found[f"e{size}"] = float(error) / sets.select.variance()
-        return found
+        return self.evaluation.embedding_losses(
+            self.embedding, self.sets, sizes, num_positions, self.numerics.norm_eps, self.config.ridges
+        )
 
     def remaining(self) -> list[str]:
         """Paths that shrinking left."""
@@ -348,16 +287,8 @@ class BlockWorker:
         """What trials need: supernet weights and boundary states, as numpy arrays."""
         self.trainer = None  # the optimizer is no longer needed
         self.pending.clear()
-        shared: dict[str, Any] = {
-            "weights": {name: tensor.cpu().numpy() for name, tensor in self.supernet.state_dict().items()},
-            "targets": {split: _joined(s).targets.cpu().numpy() for split, s in self.states.items()},
-        }
-        if self.config.block == 0:
-            masks = {split: _joined(s).mask for split, s in self.states.items()}
-            shared["ids"] = {split: _in_order(ids) for split, ids in self.ids.items()}
-            shared["embedded"] = {split: _joined(s).inputs.cpu().numpy() for split, s in self.states.items()}
-            shared["masks"] = {split: None if m is None else m.cpu().numpy() for split, m in masks.items()}
-        return shared
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.supernet.state_dict().items()}
+        return {"weights": weights, **self.evaluation.shared()}
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -410,25 +341,3 @@ def _tensor(array: Array, device: str) -> Tensor:
 def _points(steps: int, count: int) -> dict[int, int]:
     """The steps at which the k-th of ``count`` equal parts of a training ends, with k."""
     return {round(steps * k / count): k for k in range(1, count + 1)}
-
-
-def _in_order(batches: Mapping[int, Array]) -> Array:
-    return np.concatenate([batches[index] for index in sorted(batches)])
-
-
-def _joined(batches: Mapping[int, Boundary]) -> States:
-    """The boundaries of a split as one; a mask appears if any batch has one."""
-    boundaries = [batches[index] for index in sorted(batches)]
-    mask = None
-    if any(b.mask is not None for b in boundaries):
-        mask = torch.cat([_everywhere(b) if b.mask is None else b.mask for b in boundaries])
-    return States(torch.cat([b.inputs for b in boundaries]), torch.cat([b.targets for b in boundaries]), mask)
-
-
-def _everywhere(boundary: Boundary) -> Tensor:
-    return torch.ones(boundary.inputs.shape[:2], dtype=torch.bool, device=boundary.inputs.device)
-
-
-def _embedding_sets(sets: ScoreSets) -> ScoreSets:
-    """The same tokens with the embedding's output as target."""
-    return ScoreSets(*(States(s.inputs, s.inputs, s.mask) for s in sets.all))

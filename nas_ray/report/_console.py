@@ -26,7 +26,8 @@ def front_table(report: RunReport) -> Table:
     for row in report.shown:
         table.add_row(*_front_cells(row, report), style="cyan" if row.kind == "reference" else "")
     losses = "loss: normalised, on the test split; " if report.shown else ""
-    table.caption = f"{losses}◆ reference; guarantee: {escape(report.guarantee)}"
+    legend = "◆ reference; " if any(row.kind == "reference" for row in report.shown) else ""
+    table.caption = f"{losses}{legend}guarantee: {escape(report.guarantee)}"
     table.caption_justify = "left"
     return table
 

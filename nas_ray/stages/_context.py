@@ -52,7 +52,7 @@ class Context:
     _connected: bool = False
     _tracker: Any = None
     cache: dict[str, Any] = field(default_factory=dict)
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    baselines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def spec(self) -> Any:
@@ -178,7 +178,7 @@ class Context:
                 from nas_ray.cluster import RayBlocks
 
                 self._blocks = RayBlocks(self.run.run_id, configs)
-            self.lines = prepare(self._blocks, self.batches, self.evaluation_counts())
+            self.baselines = prepare(self._blocks, self.batches, self.evaluation_counts())
         return self._blocks
 
     def settled(self, ask: Callable[[], list[Any]]) -> list[Any]:
@@ -258,6 +258,6 @@ class Context:
         ]
 
     def frozen_path_id(self) -> str | None:
-        """The id of the path that copies the teacher, where the space can express it."""
+        """The id of the path that copies the teacher; None where its block cannot be written as one."""
         path = teacher_path(self.shape, self.space.num_blocks, self.space.head_size)
         return None if path is None else path.path_id

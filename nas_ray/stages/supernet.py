@@ -12,7 +12,7 @@ from nas_ray.stages._run import write_text
 
 
 def run(context: Context) -> list[Path]:
-    """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and humbling lines)."""
+    """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and baselines)."""
     spec, console = context.spec, context.console
     console.say("  streaming the evaluation text, initialising the supernets")
     blocks = context.blocks()
@@ -33,7 +33,7 @@ def run(context: Context) -> list[Path]:
         progress=progress,
     )
     histories = blocks.call("history")
-    records = [{**line, **history} for line, history in zip(context.lines, histories, strict=True)]
+    records = [{**baseline, **history} for baseline, history in zip(context.baselines, histories, strict=True)]
     for record in records:  # an epoch that evaluated nothing has no loss
         record["shrinking"] = [{k: None if v != v else v for k, v in epoch.items()} for epoch in record["shrinking"]]
     file = context.path("supernet/blocks.json")
