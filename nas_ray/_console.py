@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+# Set by the signal handler. Libraries below may swallow the KeyboardInterrupt it raises; progress raises it again.
+interrupted = threading.Event()
 
 _EVERY_S = 15.0  # between progress lines where the output is no terminal
 
@@ -34,7 +38,13 @@ class TerminalConsole:
         self.rich.print(renderable, soft_wrap=False)
 
     def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
-        """A bar on a terminal, a line now and then elsewhere."""
+        """A bar on a terminal, a line now and then elsewhere.
+
+        Raises:
+            KeyboardInterrupt: a signal has asked this process to end.
+        """
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         now = time.monotonic()
         if self._began == 0.0:
             self._began, self._start = now, done

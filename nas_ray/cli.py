@@ -289,7 +289,9 @@ def _show_run(folder: Path, console: Any) -> None:
 def main() -> NoReturn:
     """Run the command line; the only place where errors become exit codes."""
     debug = "--debug" in sys.argv[1:2]
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job ignores SIGINT
+            signal.signal(number, _interrupt)
     try:
         cli.main(standalone_mode=False)
         code = 0
@@ -314,7 +316,10 @@ def main() -> NoReturn:
     raise SystemExit(code)
 
 
-def _terminate(_signal: int, _frame: Any) -> None:
+def _interrupt(_signal: int, _frame: Any) -> None:
+    from nas_ray._console import interrupted
+
+    interrupted.set()
     raise KeyboardInterrupt
 
 

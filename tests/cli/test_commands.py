@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,17 @@ def test_profile_writes_a_table(tmp_path: Path, tiny_teacher_dir: Path, tiny_tex
     assert all(value > 0 for value in found.values.values())
     assert found.metadata["key"]["sequence_length"] == 16
     assert "mape_percent" in found.metadata["check"]
+
+
+def test_an_interrupt_that_a_library_swallowed_comes_back_at_the_next_progress(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nas_ray import _console
+
+    console = _console.TerminalConsole()
+    console.progress(1, 2, "steps")
+    monkeypatch.setattr(_console, "interrupted", threading.Event())
+    _console.interrupted.set()
+    console.say("still speaks")
+    with pytest.raises(KeyboardInterrupt):
+        console.progress(2, 2, "steps")
