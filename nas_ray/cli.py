@@ -153,6 +153,18 @@ def report(run: Path) -> None:
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--paths", default=8, show_default=True, type=click.IntRange(3), help="Paths of each block to train.")
+@_ADDRESS
+def rank(run: Path, paths: int, address: str | None) -> None:
+    """Train a few paths of the finished run RUN by themselves: how truly do its tables rank?"""
+    from nas_ray import api
+
+    console = _console()
+    _show_run(api.rank(run, paths=paths, address=address, console=console).folder, console)
+
+
+@cli.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--storage", default="runs", show_default=True, metavar="DIR", help="Folder of runs, if no RUN is given.")
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")

@@ -45,6 +45,7 @@ def write_trial(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path
         "supernet": {"steps": 8, "checkpoint_every": 2, "sample_paths": 4, "paths_per_step": 2, "learning_rate": 3e-3},
         "tabulate": {"tile_tokens": 64},
         "search": {"num_candidates": 10, "rungs": [1, 2]},
+        "ranking": {"tokens": 512},
         "tracking": {"enabled": False},
         "cluster": {"executor": "local"},
     }

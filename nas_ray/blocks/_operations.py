@@ -75,8 +75,23 @@ class SeparableConvUnit(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         seen = x if mask is None else x * mask[..., None].to(x.dtype)
-        mixed = self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
-        return self.norm(F.gelu(self.pointwise(mixed), approximate=self.gelu) + x)  # type: ignore[no-any-return]
+        return self.norm(F.gelu(self.pointwise(self._mix(seen)), approximate=self.gelu) + x)  # type: ignore[no-any-return]
+
+    def _mix(self, x: Tensor) -> Tensor:
+        """The depthwise convolution over tokens."""
+        columns, convolution = x.transpose(1, 2), self.depthwise
+        if not x.is_cpu or torch.is_grad_enabled():
+            return convolution(columns).transpose(1, 2)  # type: ignore[no-any-return]
+        # As an image one pixel high, channels last, a CPU convolves x as it lies, where conv1d copies it twice. With a
+        # backward pass it would cost more than it saves.
+        image = F.conv2d(
+            columns[:, :, None],
+            convolution.weight[:, :, None],
+            convolution.bias,
+            padding=(0, convolution.kernel_size[0] // 2),
+            groups=convolution.groups,
+        )
+        return image[:, :, 0].transpose(1, 2)
 
 
 class SeparableConv(nn.Module):

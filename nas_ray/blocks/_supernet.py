@@ -43,6 +43,11 @@ class BlockSupernet(nn.Module):
         for module in (*self.enter.values(), *self.leave.values(), *self.operations.values()):
             init_operation(module, generator)
 
+    @staticmethod
+    def width_of(name: str) -> int:
+        """The width that the weight ``name`` belongs to."""
+        return int(name.split(".")[1].split("_")[0])
+
     def maps(self, path: Path) -> tuple[nn.Linear, nn.Linear]:
         """The maps in and out of ``path``."""
         return self.map_in(path.width), self.map_out(path.width, path.depth - 1, path.operations[-1].token)
@@ -78,6 +83,15 @@ class BlockSupernet(nn.Module):
         for module in self.path_operations(path):
             x = module(x, mask)
         return cast(Tensor, x)
+
+    def prefixes(self, hidden: Tensor, path: Path, mask: Tensor | None = None) -> list[Tensor]:
+        """What ``forward`` gives for each prefix of ``path``, shortest first, at the cost of little more than one."""
+        x = self.map_in(path.width)(hidden)
+        found = []
+        for layer, (module, operation) in enumerate(zip(self.path_operations(path), path.operations, strict=True)):
+            x = module(x, mask)
+            found.append(self.map_out(path.width, layer, operation.token)(x))
+        return found
 
     def forward(self, hidden: Tensor, path: Path, mask: Tensor | None = None) -> Tensor:
         """``(batch, tokens, hidden)`` to the same shape through ``path`` and the shared maps."""

@@ -2,6 +2,7 @@
 
 from nas_ray.cluster._session import connect, disconnect, num_cpus  # isort: skip  (sets Ray's environment first)
 from nas_ray.cluster._blocks import RayBlocks
+from nas_ray.cluster._standalone import run_standalone
 from nas_ray.cluster._tune import (
     CandidateTrial,
     SessionScheduler,
@@ -20,4 +21,5 @@ __all__ = [
     "document_errors",
     "num_cpus",
     "run_search",
+    "run_standalone",
 ]

@@ -71,14 +71,14 @@ class CandidateTrial(tune.Trainable):
         return True
 
 
-class _NotPickled:
-    """Tune pickles searchers and schedulers for its own restore, which we do not use; the session stays here."""
+class NotPickled:
+    """Tune pickles searchers, schedulers and callbacks for its own restore, which we do not use; they stay here."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
 
-class SessionSearcher(_NotPickled, Searcher):
+class SessionSearcher(NotPickled, Searcher):
     """Tune's searcher over the session: suggests its tasks, tells it when a trial has ended."""
 
     def __init__(self, session: SearchSession) -> None:
@@ -107,7 +107,7 @@ class SessionSearcher(_NotPickled, Searcher):
         """Nothing: a resumed search makes a new Tuner."""
 
 
-class SessionScheduler(_NotPickled, TrialScheduler):
+class SessionScheduler(NotPickled, TrialScheduler):
     """Tune's scheduler over the session: reports rungs, stops whom it tells to stop."""
 
     _supports_buffered_results = False

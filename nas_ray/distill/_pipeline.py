@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nas_ray.distill._worker import BlockConfig, BlockWorker
-from nas_ray.errors import StageError
+from nas_ray.distill._config import BlockConfig
+from nas_ray.distill._worker import BlockWorker
+from nas_ray.errors import SpecError, StageError
 
 if TYPE_CHECKING:
     from nas_ray.data import Batch, TokenBatches
@@ -22,15 +23,25 @@ class Blocks(Protocol):
     """The block workers of one run, in this process or as Ray actors."""
 
     num_blocks: int
+    replicas: int  # workers of a block while it trains; all other calls go to the first
 
     def feed(self, split: str, index: int, batch: Batch) -> None:
-        """Send one batch through all blocks, each keeping its boundary."""
+        """Send one batch through all blocks, each keeping its boundary; *train* goes to the replicas in turn."""
 
     def train(self, index: int) -> Any:
         """Start step ``index`` on every block; the ticket goes to ``result``."""
 
     def result(self, ticket: Any) -> list[dict[str, Any]]:
-        """The reports of a started step, one a block."""
+        """The reports of a started step, one a worker."""
+
+    def held(self) -> list[set[int]]:
+        """By replica, the training batches that no block needs to be fed again."""
+
+    def regroup(self) -> bool:
+        """Bring the replicas of each block together, in the state of the first; False if one was lost meanwhile."""
+
+    def release(self) -> None:
+        """End all replicas but the first: nothing is trained any more."""
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
         """Call ``method`` of every block worker at once; results in order."""
@@ -51,7 +62,14 @@ class Blocks(Protocol):
 class LocalBlocks:
     """All blocks in this process, without Ray: for tests and debugging."""
 
+    replicas = 1
+
     def __init__(self, configs: list[BlockConfig]) -> None:
+        if (replicas := configs[0].replicas) > 1:
+            raise SpecError(
+                f"{replicas} workers a block need cluster.executor ray; accepted without Ray: 1",
+                key="supernet.replicas",
+            )
         self.workers = [BlockWorker(config) for config in configs]
         self.num_blocks = len(configs)
 
@@ -65,6 +83,15 @@ class LocalBlocks:
 
     def result(self, ticket: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return ticket
+
+    def held(self) -> list[set[int]]:
+        return [set.intersection(*map(set, self.call("cached")))]
+
+    def regroup(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        """Nothing: there is one worker a block."""
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
         return [getattr(worker, method)(*arguments) for worker in self.workers]
@@ -113,20 +140,25 @@ def train(
 ) -> None:
     """Train every block to ``steps``; ``progress`` gets the steps done by all and the mean loss.
 
-    A block that was restarted says where its checkpoint stands, and training goes on from there: blocks that are
-    ahead do not repeat a step.
+    Step i takes one batch of each replica: i * replicas and those after it. A block that was restarted says where its
+    checkpoint stands, and training goes on from there: blocks that are ahead do not repeat a step. A block that lost
+    another replica than its first goes on from where that one is.
     """
+    replicas = blocks.replicas
     step = min(blocks.call("position"))
+    if step < steps:
+        step = _gather(blocks, batches, counts)
     tickets: deque[tuple[int, Any]] = deque()
-    held: set[int] = set()
+    held: list[set[int]] = [set()] * replicas
     setbacks = 0
     while step < steps or tickets:
         while step < steps and len(tickets) < in_flight:
-            batch = step % distinct
-            if batch == 0 and step:
-                held = set.intersection(*(set(cached) for cached in blocks.call("cached")))
-            if step < distinct or batch not in held:
-                blocks.feed("train", step, batches.batch("train", batch))
+            for number in range(step * replicas, (step + 1) * replicas):
+                batch = number % distinct
+                if batch == 0 and number:
+                    held = blocks.held()
+                if number < distinct or batch not in held[number % replicas]:
+                    blocks.feed("train", number, batches.batch("train", batch))
             tickets.append((step, blocks.train(step)))
             step += 1
         index, ticket = tickets.popleft()
@@ -134,6 +166,8 @@ def train(
         losses = [report["loss"] for report in reports if report["loss"] is not None]
         if all(report["step"] > index for report in reports):
             progress(index + 1, float(np.mean(losses)) if losses else float("nan"))
+            if all(report["step"] >= steps for report in reports):
+                step = steps  # shrinking has ended the training of every block: nothing more is started
             continue
         setbacks += 1
         if setbacks > _MAX_SETBACKS:
@@ -141,10 +175,20 @@ def train(
         for _, other in tickets:
             blocks.result(other)
         tickets.clear()
-        held = set()
+        held = [set()] * replicas
+        step = _gather(blocks, batches, counts)
+    blocks.release()
+
+
+def _gather(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) -> int:
+    """The step from which all blocks go on, once each is prepared and has all its replicas."""
+    for _ in range(_MAX_SETBACKS):
         if not all(blocks.call("prepared")):
             prepare(blocks, batches, counts)
-        step = min(blocks.call("position"))
+        if blocks.regroup():
+            step: int = min(blocks.call("position"))
+            return step
+    raise _lost()
 
 
 def settled(

@@ -4,30 +4,69 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from nas_ray.space import Path
 
-Groups = Mapping[int, Mapping[int, Sequence[Path]]]  # width → depth → paths
+Law = Literal["paths", "widths", "depths", "prefixes", "sandwich"]
+_ROUND = 4  # turns of a width in ``sandwich``: its largest path, its smallest, two drawn
 
-_last: tuple[Sequence[Path], Groups] | None = None
+
+@dataclass(frozen=True)
+class _Width:
+    """The paths of one width, as the laws draw from them."""
+
+    paths: tuple[Path, ...]
+    depths: tuple[tuple[Path, ...], ...]  # by depth, ascending
+    leaves: tuple[Path, ...]  # that are no prefix of another
+    ends: tuple[Path, Path]  # largest and smallest
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> _Width:
+        depths = sorted({path.depth for path in paths})
+        inner = {path.operations[:k] for path in paths for k in range(1, path.depth)}
+        ordered = sorted(paths, key=lambda path: (path.num_params(), path.path_id))
+        return cls(
+            tuple(paths),
+            tuple(tuple(path for path in paths if path.depth == depth) for depth in depths),
+            tuple(path for path in paths if path.operations not in inner),
+            (ordered[-1], ordered[0]),
+        )
+
+    def draw(self, law: Law, turn: int, rng: np.random.Generator) -> Path:
+        if law == "sandwich" and turn % _ROUND < len(self.ends):
+            return self.ends[turn % _ROUND]
+        if law in ("depths", "sandwich"):
+            return _one(self.depths[int(rng.integers(len(self.depths)))], rng)
+        return _one(self.leaves if law == "prefixes" else self.paths, rng)
 
 
-def step_paths(paths: Sequence[Path], count: int, seed: int, block: int, step: int) -> list[Path]:
-    """``count`` paths for one step: widths in turn, then uniform over depths, then over paths of that depth.
+_last: tuple[Sequence[Path], Mapping[int, _Width]] | None = None
 
-    Uniform sampling over paths would give most steps to the deepest ones (80 % in NAS-BERT's space).
+
+def step_paths(paths: Sequence[Path], count: int, seed: int, block: int, step: int, law: Law = "depths") -> list[Path]:
+    """``count`` paths for one step.
+
+    ``paths``: uniform over paths, as in NAS-BERT, which gives most steps to the deepest ones (80 % in its space). All
+    others take the widths in turn. ``widths``: then uniform over the paths of that width. ``depths``: uniform over
+    depths, then over paths of that depth. ``sandwich``: like ``depths``, but of the paths that a width gets the first
+    is its largest, the second its smallest. ``prefixes``: uniform over the paths that are no prefix of another; the
+    worker trains every prefix of what is drawn.
     """
     rng = np.random.default_rng([seed, block, step, 1])
-    groups = _by_width_and_depth(paths)
+    if law == "paths":
+        return [_one(paths, rng) for _ in range(count)]
+    groups = _by_width(paths)
     widths = sorted(groups)
-    chosen = []
-    for k in range(count):
-        depths = groups[widths[(step * count + k) % len(widths)]]
-        same = depths[sorted(depths)[int(rng.integers(len(depths)))]]
-        chosen.append(same[int(rng.integers(len(same)))])
-    return chosen
+    turns = (divmod(step * count + k, len(widths)) for k in range(count))
+    return [groups[widths[place]].draw(law, turn, rng) for turn, place in turns]
+
+
+def _one(paths: Sequence[Path], rng: np.random.Generator) -> Path:
+    return paths[int(rng.integers(len(paths)))]
 
 
 def stratified_sample(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
@@ -57,13 +96,14 @@ def _shares(sizes: Mapping[int, int], count: int) -> dict[int, int]:
     return shares
 
 
-def _by_width_and_depth(paths: Sequence[Path]) -> Groups:
+def _by_width(paths: Sequence[Path]) -> Mapping[int, _Width]:
     """``paths`` grouped; the last answer is kept, since steps ask for the same (up to 97,650) paths in a row."""
     global _last
     if _last is not None and _last[0] is paths and isinstance(paths, tuple):
         return _last[1]
-    groups: dict[int, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    by_width: dict[int, list[Path]] = defaultdict(list)
     for path in paths:
-        groups[path.width][path.depth].append(path)
+        by_width[path.width].append(path)
+    groups = {width: _Width.of(same) for width, same in by_width.items()}
     _last = (paths, groups)
     return groups

@@ -27,6 +27,16 @@ class Boundary:
     targets: Tensor
     mask: Tensor | None
 
+    def pieces(self, sequences: int) -> list[Boundary]:
+        """Parts of ``sequences`` sequences each, the last may be smaller."""
+        cuts = [slice(at, at + sequences) for at in range(0, len(self.inputs), sequences)]
+        return [Boundary(self.inputs[c], self.targets[c], None if self.mask is None else self.mask[c]) for c in cuts]
+
+    def to(self, device: str) -> Boundary:
+        """The same on ``device``."""
+        mask = None if self.mask is None else self.mask.to(device)
+        return Boundary(self.inputs.to(device), self.targets.to(device), mask)
+
 
 class BoundaryCache:
     """Boundaries by batch, in one unnamed temporary file, up to ``limit`` bytes; it vanishes with this process."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +36,10 @@ def has_native_bf16(device: str) -> bool:
 
 
 class Trainer:
-    """Optimises the weights that a step's losses touch; the others are not even decayed."""
+    """Optimises the weights that a step's losses touch; the others are not even decayed.
+
+    ``scale`` multiplies the learning rate by name of the weight; gradients are clipped by weights of equal scale.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,20 @@ class Trainer:
         clip: float,
         precision: str,
         device: str = "cpu",
+        scale: Callable[[str], float] = lambda _: 1.0,
+        average: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> None:
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.schedule, self.clip, self.device = schedule, clip, device
+        self.average = average  # in place, over processes that take the same step on other batches
         self.autocast = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
+        scales = {name: scale(name) for name in self.names}
+        groups = [
+            {"params": [p for name, p in self.names.items() if scales[name] == value], "scale": value}
+            for value in sorted(set(scales.values()))
+        ]
         self.optimizer = torch.optim.AdamW(
-            self.names.values(), lr=schedule.peak, betas=_BETAS, weight_decay=weight_decay, fused=True
+            groups, lr=schedule.peak, betas=_BETAS, weight_decay=weight_decay, fused=True
         )
 
     def step(self, step: int, losses: Iterable[Callable[[], Tensor]]) -> list[float]:
@@ -66,9 +77,13 @@ class Trainer:
             (loss / len(todo)).backward()  # type: ignore[no-untyped-call]
             found.append(float(loss.detach()))
         touched = [p for p in self.names.values() if p.grad is not None]
-        torch.nn.utils.clip_grad_norm_(touched, self.clip)
+        if self.average is not None:
+            values = torch.tensor(found, device=self.device)
+            self.average([*(p.grad for p in touched if p.grad is not None), values])
+            found = values.tolist()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(step)
+            torch.nn.utils.clip_grad_norm_(group["params"], self.clip)  # widths share nothing, so each by itself
+            group["lr"] = self.schedule.rate(step) * group["scale"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return found
@@ -85,7 +100,8 @@ class Trainer:
         """Take over what ``state`` returned."""
         for full, value in tensors.items():
             key, _, name = full.partition("/")
-            self.optimizer.state[self.names[name]][key] = value.clone()
+            parameter = self.names[name]
+            self.optimizer.state[parameter][key] = value.to(parameter.device, copy=True)
 
 
 def normalised_mse(output: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:

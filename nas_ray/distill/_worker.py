@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,50 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_ray.blocks import BlockSupernet, Numerics
+from nas_ray.distill._config import BlockConfig
 from nas_ray.distill._evaluation import EvaluationStates
+from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, State
 from nas_ray.distill._sampling import step_paths, stratified_sample
-from nas_ray.distill._shrink import ShrinkPlan, path_bins, shrink_once
+from nas_ray.distill._shrink import is_shrunk, path_bins, shrink_once
+from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
 from nas_ray.measure import ScoreSets, linear_loss, rank_floors, score_paths
 from nas_ray.space import Path as BlockPath
-from nas_ray.space import PathSpace, Start
-from nas_ray.teacher import Teacher, activation, load_teacher, resolve_teacher
+from nas_ray.space import Start
+from nas_ray.teacher import activation, load_teacher, resolve_teacher
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class BlockConfig:
-    """All that a worker needs to build itself again after a crash; numbers as in the trial spec."""
-
-    block: int
-    space: PathSpace
-    teacher: str
-    checkpoint_dir: Path
-    seed: int
-    start: Start
-    basis: str
-    steps: int
-    batches: int  # distinct training batches
-    paths_per_step: int
-    learning_rate: float
-    warmup: float
-    weight_decay: float
-    clip: float
-    precision: str
-    device: str
-    checkpoint_every: int
-    cache_bytes: int
-    sample_paths: int
-    evaluations: int
-    ridges: tuple[float, ...]
-    tile_tokens: int
-    select_batches: int | None = None  # that paths are scored on
-    threads: int | None = None
-    shrink: ShrinkPlan | None = None
-    latencies: Mapping[str, float] = field(default_factory=dict)  # path id → ms, for shrinking
 
 
 class BlockWorker:
@@ -72,7 +42,7 @@ class BlockWorker:
             torch.set_num_threads(config.threads)
         self.config = config
         teacher = load_teacher(resolve_teacher(config.teacher), config.space.num_blocks)
-        self.numerics = Numerics(activation(teacher.config), _norm_eps(teacher))
+        self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
         self.shape = teacher.shape
         self.slice = teacher.blocks[config.block].to(config.device)
         self.embedding = teacher.embedding.to(config.device) if config.block == 0 else None
@@ -84,6 +54,10 @@ class BlockWorker:
         self.pending: dict[int, Boundary] = {}
         self.cache = BoundaryCache(config.cache_bytes)
         self.evaluation = EvaluationStates()
+        self.standalone = StandAlone(
+            self.slice, self.shape.hidden, self.shape.hidden // self.shape.heads, self.numerics,
+            BoundaryCache(config.cache_bytes), config.precision, config.device,
+        )  # fmt: skip
         self.step = 0
         self.curve: list[tuple[int, float]] = []
         self.shrinking: list[dict[str, float]] = []
@@ -92,8 +66,11 @@ class BlockWorker:
         self.basis: str = config.start
         self.seconds = {"teacher": 0.0, "train": 0.0, "evaluate": 0.0}
         self.ready = False
+        self.variance = float("nan")  # of the target, until prepared
+        self.group = ReplicaGroup(config.rank, config.replicas, config.device)
         self.checkpoints = Checkpoints(config.checkpoint_dir)
-        self._restore()
+        if config.rank == 0 and (found := self.checkpoints.load()):
+            self.take(*found)
 
     # -- hidden states ---------------------------------------------------------------------------------------------
 
@@ -108,7 +85,7 @@ class BlockWorker:
         x = _tensor(inputs, self.config.device)
         seen = None if mask is None else _tensor(mask, self.config.device)
         if self.embedding is not None:
-            if split != "train":
+            if split not in ("train", "standalone"):
                 self.evaluation.put_ids(split, index, inputs)
             x = self.embedding(x)
         y = self.slice(x, seen)
@@ -116,6 +93,8 @@ class BlockWorker:
         if split == "train":
             self.pending[index] = boundary
             self.cache.put(index % self.config.batches, boundary)
+        elif split == "standalone":
+            self.standalone.cache.put(index, boundary)
         else:
             self.evaluation.put(split, index, boundary)
         self.seconds["teacher"] += time.perf_counter() - began
@@ -154,7 +133,7 @@ class BlockWorker:
         if self.trainer is None:
             self.trainer = self._new_trainer()
         if config.shrink is not None and not self.bins:
-            self.bins = path_bins(self.paths, config.latencies, config.shrink.bins)
+            self.bins = path_bins(self.paths, config.latencies, config.shrink.bins, config.shrink.latency)
             self._keep_bins()
         self.sample = stratified_sample(config.space.block_paths(config.block), config.sample_paths, config.seed)
         self.ready = True
@@ -172,15 +151,12 @@ class BlockWorker:
 
     def _new_trainer(self) -> Trainer:
         config = self.config
-        schedule = Schedule(config.learning_rate, config.steps, config.warmup)
         return Trainer(
-            self.supernet,
-            schedule,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-            precision=config.precision,
-            device=config.device,
-        )
+            self.supernet, Schedule(config.learning_rate, config.steps * config.updates, config.warmup),
+            weight_decay=config.weight_decay, clip=config.clip, precision=config.precision, device=config.device,
+            scale=lambda name: (self.shape.hidden / self.supernet.width_of(name)) ** config.rate_exponent,
+            average=self.group.average if config.replicas > 1 else None,
+        )  # fmt: skip
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -194,37 +170,57 @@ class BlockWorker:
         A repeated step is not done twice, and a step too early (after a restart) is not done at all: the caller goes
         on from the ``step`` it is told.
         """
-        boundary = self.pending.pop(index, None)
+        batch = index * self.config.replicas + self.config.rank  # a step takes one of each replica
+        boundary = self.pending.pop(batch, None)
         losses: list[float] = []
-        if index == self.step and self.ready:
-            boundary = boundary or self.cache.get(index % self.config.batches)
-            if boundary is not None:
-                losses = self._train(boundary)
+        if index == self.step and self.ready and self.group.whole:
+            boundary = boundary or self.cache.get(batch % self.config.batches)
+            if boundary is None:
+                self.group.leave()  # else the others would wait for this one's gradients
+            else:
+                with suppress(ReplicaLostError):
+                    losses = self._train(boundary)
         return {"block": self.config.block, "step": self.step, "loss": float(np.mean(losses)) if losses else None}
 
     def _train(self, boundary: Boundary) -> list[float]:
         assert self.trainer is not None
         config, began = self.config, time.perf_counter()
-        paths = step_paths(self.paths, config.paths_per_step, config.seed, config.block, self.step)
-        inputs, targets = boundary.inputs.to(config.device), boundary.targets.to(config.device)
-        mask = None if boundary.mask is None else boundary.mask.to(config.device)
-
-        def loss_of(path: BlockPath) -> Tensor:
-            return normalised_mse(self.supernet(inputs, path, mask), targets, mask, self.variance)
-
-        losses = self.trainer.step(self.step, [partial(loss_of, path) for path in paths])
+        losses: list[float] = []
+        pieces = boundary.pieces(-(-len(boundary.inputs) // config.updates))
+        for update, piece in enumerate(pieces, start=self.step * config.updates):
+            paths = step_paths(self.paths, config.paths_per_step, config.seed, config.block, update, config.sampling)
+            here = piece.to(config.device)
+            losses += self.trainer.step(update, [partial(self._training_loss, path, here) for path in paths])
         self.step += 1
         self.seconds["train"] += time.perf_counter() - began
         self._after_step()
         return losses
 
+    def _training_loss(self, path: BlockPath, piece: Boundary) -> Tensor:
+        net, targets, mask = self.supernet, piece.targets, piece.mask
+        if self.config.sampling != "prefixes":
+            return normalised_mse(net(piece.inputs, path, mask), targets, mask, self.variance)
+        outputs = net.prefixes(piece.inputs, path, mask)
+        return torch.stack([normalised_mse(output, targets, mask, self.variance) for output in outputs]).mean()
+
     def _after_step(self) -> None:
-        config = self.config
-        if config.shrink is not None and (epoch := _points(config.steps, config.shrink.epochs).get(self.step)):
+        config, epoch = self.config, self.config.epoch_of(self.step)
+        pauses = epoch or config.evaluates(self.step) or config.saves(self.step)
+        if config.rank == 0:
+            self._evaluate(epoch)
+        if config.replicas > 1 and pauses:  # the others wait here for rank 0, then go on with the paths that it left
+            self._take_paths(self.group.share({"step": self.step, "bins": self._bin_ids() if epoch else None}))
+
+    def _evaluate(self, epoch: int | None) -> None:
+        config, ends = self.config, False
+        if config.shrink is not None and epoch:
             self._shrink(epoch)
-        if self.step in _points(config.steps, config.evaluations):
+            ends = config.shrink.stop and is_shrunk(self.bins, config.shrink)
+        if ends or config.evaluates(self.step):
             self._follow()
-        if self.step % config.checkpoint_every == 0 or self.step == config.steps:
+        if ends:  # the steps that would follow count as done
+            self.step = config.steps
+        if config.saves(self.step):
             self.save()
 
     def _follow(self) -> None:
@@ -235,16 +231,19 @@ class BlockWorker:
         plan = self.config.shrink
         assert plan is not None
         seen: Mapping[str, float] = {}
-        if epoch > plan.warm_epochs and any(len(paths) > plan.keep for paths in self.bins.values()):
+        if epoch > plan.warm_epochs:
+            sets = self.sets if plan.batches is None else self.evaluation.score_sets(plan.batches)
             rng = np.random.default_rng([self.config.seed, self.config.block, epoch, 3])
-            self.bins, seen = shrink_once(self.bins, plan, lambda paths: self._scores(paths, self.sets), rng)
+            self.bins, seen = shrink_once(self.bins, plan, lambda paths: self._scores(paths, sets), rng)
             self._keep_bins()
+            seen = seen or self._scores(self.paths, sets)  # nothing more goes, the curve goes on
         values = list(seen.values()) or [float("nan")]
-        self.shrinking.append(
-            {"epoch": epoch, "remaining": len(self.paths), "best": min(values), "mean": float(np.mean(values))}
-        )
+        found = {"best": min(values), "mean": float(np.mean(values))}
+        self.shrinking.append({"epoch": epoch, "step": self.step, "remaining": len(self.paths), **found})
 
     def _keep_bins(self) -> None:
+        if self.config.shrink is not None and self.config.shrink.mode == "none":
+            return
         kept = {path for paths in self.bins.values() for path in paths}
         self.paths = tuple(path for path in self.config.space.block_paths(self.config.block) if path in kept)
 
@@ -275,6 +274,18 @@ class BlockWorker:
             self.embedding, self.sets, sizes, num_positions, self.numerics.norm_eps, self.config.ridges
         )
 
+    def train_standalone(
+        self, path_id: str, plan: StandAlonePlan, batches: int, start: Start, seed: int
+    ) -> float | None:
+        """Refitted loss on *select* of a path trained by itself; None if not prepared or batches are missing."""
+        if not self.ready or any(index not in self.standalone.cache.held for index in range(batches)):
+            return None
+        (path,) = (p for p in self.config.space.block_paths(self.config.block) if p.path_id == path_id)
+        return self.standalone.loss(
+            self.config.space, path, plan, self.sets, self.config.ridges,
+            start=start, basis=self.basis, batches=batches, seed=seed,
+        )  # fmt: skip
+
     def remaining(self) -> list[str]:
         """Paths that shrinking left."""
         return [path.path_id for path in self.paths]
@@ -293,51 +304,48 @@ class BlockWorker:
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of weights, optimizer, step, remaining paths and curves."""
+        """Write a checkpoint."""
+        self.checkpoints.save(self.step, *self.snapshot())
+
+    def snapshot(self) -> State:
+        """Weights, optimizer, step, remaining paths and curves: for a checkpoint, and for the other replicas."""
         tensors = {f"weights/{name}": t for name, t in self.supernet.state_dict().items()}
         if self.trainer is not None and self.step < self.config.steps:  # finished weights need no optimizer
             tensors |= {f"optimizer/{name}": t for name, t in self.trainer.state().items()}
-        state = {
-            "basis": self.basis,
-            "curve": self.curve,
-            "shrinking": self.shrinking,
-            "bins": {str(number): [p.path_id for p in paths] for number, paths in self.bins.items()},
-        }
-        self.checkpoints.save(self.step, tensors, state)
+        state = {"variance": self.variance, "basis": self.basis, "curve": self.curve, "shrinking": self.shrinking}
+        return tensors, {**state, "step": self.step, "bins": self._bin_ids()}
 
-    def _restore(self) -> None:
-        found = self.checkpoints.load()
-        if found is None:
-            return
-        tensors, state = found
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}}
-        for full, tensor in tensors.items():
-            group, _, name = full.partition("/")
-            groups[group][name] = tensor
-        self.supernet.load_state_dict(groups["weights"])
+    def _bin_ids(self) -> dict[str, list[str]]:
+        return {str(number): [path.path_id for path in paths] for number, paths in self.bins.items()}
+
+    def take(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot; another replica's makes this one ready to train."""
+        weights, moments = (
+            {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
+            for kind in ("weights/", "optimizer/")
+        )
+        self.supernet.load_state_dict(weights)
         self.trainer = self._new_trainer()
-        self.trainer.load_state(groups["optimizer"])
-        self.step, self.basis = int(state["step"]), str(state["basis"])
+        self.trainer.load_state(moments)
+        self.basis, self.variance = str(state["basis"]), float(state.get("variance", "nan"))
         self.curve = [(int(step), float(loss)) for step, loss in state["curve"]]
         self.shrinking = list(state["shrinking"])
+        self._take_paths(state)
+        self.ready = self.config.rank > 0
+
+    def _take_paths(self, state: Mapping[str, Any]) -> None:
+        self.step = int(state["step"])
+        if not state["bins"]:
+            return
         known = {path.path_id: path for path in self.config.space.block_paths(self.config.block)}
         self.bins = {int(n): tuple(known[p] for p in paths) for n, paths in state["bins"].items()}
-        if self.bins:
-            self._keep_bins()
+        self._keep_bins()
 
     def close(self) -> None:
         """Remove temporary files."""
         self.cache.close()
-
-
-def _norm_eps(teacher: Teacher) -> float:
-    return float(getattr(teacher.config, "layer_norm_eps", 1e-12))
+        self.standalone.cache.close()
 
 
 def _tensor(array: Array, device: str) -> Tensor:
     return torch.from_numpy(np.array(array)).to(device)
-
-
-def _points(steps: int, count: int) -> dict[int, int]:
-    """The steps at which the k-th of ``count`` equal parts of a training ends, with k."""
-    return {round(steps * k / count): k for k in range(1, count + 1)}

@@ -1,20 +1,21 @@
 """Loss of every path of a block in one pass over its prefix tree, each path with its own refitted readout.
 
-A path costs one operation plus its readout, since its prefix has been computed already. Depth-first, in tiles of about
-1,000 tokens: giant products of all parents at once are memory bound on a CPU.
+A path costs one operation plus its readout, since its prefix has been computed already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_ray.blocks import BlockSupernet, Moments, Readout, TargetTile, Tokens, fit_readout, prior_of
-from nas_ray.space import Operation, Path
+from nas_ray.measure._prefixes import Group, Piece, Tile, Walk, tree
+from nas_ray.space import Path
+
+_TEMPORARIES = 10  # hidden states' worth of memory in the largest operation
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class States:
     def rows(self, values: Tensor) -> Tensor:
         """``(sequences, tokens, d)`` as ``(n, d)``, padding left out."""
         return values.reshape(-1, values.shape[-1]) if self.mask is None else values[self.mask]
+
+    @property
+    def text(self) -> Tensor:
+        """``mask``, also where there is no padding."""
+        return torch.ones_like(self.targets[..., 0], dtype=torch.bool) if self.mask is None else self.mask
 
     @property
     def num_tokens(self) -> int:
@@ -70,102 +76,99 @@ def score_paths(
     ridges: Sequence[float],
     *,
     tile_tokens: int = 1024,
+    memory_bytes: int = 8 << 30,
+    parents: int | None = None,
+    precision: str = "fp32",
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Normalised loss on ``sets.select`` of every path, by path id.
 
-    Memory: the hidden states of all sets at one node per layer of depth.
+    ``parents`` prefixes are extended at once, at most as many as ``memory_bytes`` has room for, but at least one; if
+    not given, one on a CPU and all that there is room for on a GPU. A CPU computes ``tile_tokens`` of each at once, a
+    GPU all. ``precision`` (``fp32`` or ``bf16``) is that of the operations; hidden states and refits stay in fp32 and
+    fp64. ``progress`` is told how many paths are done.
     """
-    scorer = _Scorer(supernet, sets, ridges, tile_tokens, progress)
-    wanted = {(path.width, path.operations): path.path_id for path in paths}
+    gpu = sets.fit.inputs.is_cuda
+    scorer = _Scorer(sets, ridges, None if gpu else tile_tokens, progress)
     for width in sorted({path.width for path in paths}):
-        tree = _tree(path.operations for path in paths if path.width == width)
-        scorer.visit(width, (), tree, scorer.enter(width), wanted)
-    return scorer.losses
+        same = [path for path in paths if path.width == width]
+        room = memory_bytes // _parent_bytes(sets, width, max(path.depth for path in same), len(ridges))
+        limit = max(1, min(room, parents or (len(same) if gpu else 1)))
+        Walk(supernet, width, scorer.tiles, limit, precision == "bf16", scorer.score).over(tree(same))
+    return {path.path_id: scorer.losses[path.path_id] for path in paths}
 
 
-Tree = dict[Operation, "Tree"]
+def _parent_bytes(sets: ScoreSets, width: int, depth: int, num_ridges: int) -> int:
+    """What one more parent takes at most: its states at every layer, those of an operation, the refit's matrices."""
+    positions = sum(states.targets.shape[0] * states.targets.shape[1] for states in sets.all)
+    hidden, size = sets.fit.targets.shape[-1], width + 1
+    refit = (2 * num_ridges + 4) * size * (size + hidden)
+    return 4 * positions * width * (depth + 3 + _TEMPORARIES) + 8 * refit
 
 
-def _tree(sequences: Iterable[tuple[Operation, ...]]) -> Tree:
-    root: Tree = {}
-    for sequence in sequences:
-        node = root
-        for operation in sequence:
-            node = node.setdefault(operation, {})
-    return root
+def _tiles(sets: ScoreSets, tile_tokens: int | None) -> list[Tile]:
+    """All sequences in tiles, whatever their set: the fewer and larger calls, the better for small sets and GPUs."""
+    inputs = torch.cat([states.inputs for states in sets.all])
+    mask = None
+    if any(states.mask is not None for states in sets.all):
+        mask = torch.cat([states.text for states in sets.all])
+    step = max(1, tile_tokens // inputs.shape[1]) if tile_tokens else len(inputs)
+    cuts = range(0, len(inputs), step)
+    return [
+        Tile(inputs[at : at + step], None if mask is None else mask[at : at + step], _pieces(sets, at, at + step))
+        for at in cuts
+    ]
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """A few sequences of one set."""
-
-    inputs: Tensor
-    mask: Tensor | None
-    target: TargetTile
-
-    def rows(self, values: Tensor) -> Tensor:
-        return values.reshape(-1, values.shape[-1]) if self.mask is None else values[self.mask]
-
-
-def _tiles(states: States, tile_tokens: int) -> list[_Tile]:
-    sequences = max(1, tile_tokens // states.inputs.shape[1])
-    found = []
-    for at in range(0, len(states.inputs), sequences):
-        piece = states.slice(at, at + sequences)
-        found.append(_Tile(piece.inputs, piece.mask, TargetTile.of(piece.rows(piece.targets))))
-    return found
+def _pieces(sets: ScoreSets, start: int, stop: int) -> tuple[Piece, ...]:
+    """What sequences ``start`` to ``stop`` of all sets have of each."""
+    found, first = [], 0
+    for part, states in enumerate(sets.all):
+        a, b = max(start, first), min(stop, first + len(states.inputs))
+        if a < b:
+            own = states.slice(a - first, b - first)
+            kept = None if own.mask is None else own.mask.flatten().nonzero()[:, 0]
+            found.append(Piece(part, a - start, b - start, kept, TargetTile.of(own.rows(own.targets))))
+        first += len(states.inputs)
+    return tuple(found)
 
 
 class _Scorer:
-    """Walks the tree; a node's hidden states are one tensor per tile of all three sets."""
+    """Refits the readouts of the prefixes it is shown and keeps their losses."""
 
     def __init__(
         self,
-        supernet: BlockSupernet,
         sets: ScoreSets,
         ridges: Sequence[float],
-        tile_tokens: int,
+        tile_tokens: int | None,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self.supernet, self.ridges, self.progress = supernet, ridges, progress
-        self.losses: dict[str, float] = {}
-        split = [_tiles(states, tile_tokens) for states in sets.all]
-        self.tiles = [tile for tiles in split for tile in tiles]
-        ends = [0, len(split[0]), len(split[0]) + len(split[1]), len(self.tiles)]
-        self.parts = [slice(a, b) for a, b in pairwise(ends)]
+        self.ridges, self.progress = ridges, progress
+        self.losses: dict[str | None, float] = {}
+        self.tiles = _tiles(sets, tile_tokens)
         self.scale = sets.select.variance() * sets.select.num_tokens * sets.select.targets.shape[-1]
 
-    def enter(self, width: int) -> list[Tensor]:
-        enter = self.supernet.map_in(width)
-        return [enter(tile.inputs) for tile in self.tiles]
-
-    def visit(
-        self,
-        width: int,
-        before: tuple[Operation, ...],
-        tree: Tree,
-        hidden: list[Tensor],
-        wanted: dict[tuple[int, tuple[Operation, ...]], str],
-    ) -> None:
-        for operation, below in tree.items():
-            module = self.supernet.operation(width, len(before), operation.token)
-            after = [module(h, tile.mask) for h, tile in zip(hidden, self.tiles, strict=True)]
-            path = (*before, operation)
-            name = wanted.get((width, path))
-            if name is not None:
-                self.losses[name] = self._loss(self.supernet.map_out(width, len(before), operation.token), after)
-                if self.progress is not None:
-                    self.progress(len(self.losses))
-            if below:
-                self.visit(width, path, below, after, wanted)
-
-    def _loss(self, leave: torch.nn.Linear, hidden: list[Tensor]) -> float:
-        rows = [(tile.rows(h), tile.target) for h, tile in zip(hidden, self.tiles, strict=True)]
-        fit, held_out, select = (rows[part] for part in self.parts)
+    def score(self, group: Group, leave: nn.Linear) -> None:
+        """Score a group of paths that share their last operation, and so the prior of their readouts."""
+        parts: tuple[list[tuple[Tensor, TargetTile]], ...] = ([], [], [])
+        for tile, hidden in zip(self.tiles, group.hidden, strict=True):
+            for piece in tile.pieces:
+                parts[piece.part].append((piece.rows(hidden), piece.target))
+        fit, held_out, select = parts
         prior = prior_of(leave.weight, leave.bias)
-        readout = fit_readout(Moments.over(fit), Moments.over(held_out), prior, self.ridges)
-        return sum(Tokens(x, y.rows).error(readout) for x, y in select) / self.scale
+        readout = fit_readout(Moments.over(fit), _held_out(held_out), prior, self.ridges)
+        error = torch.stack([Tokens(x, y.rows).error(readout).double() for x, y in select]).sum(0)
+        for node, loss in zip(group.nodes, (error / self.scale).tolist(), strict=True):
+            self.losses[node.path_id] = loss
+        if self.progress is not None:
+            self.progress(len(self.losses))
+
+
+def _held_out(tiles: Sequence[tuple[Tensor, TargetTile]]) -> Moments | Tokens:
+    """Tokens where they are fewer than features: their outputs cost less than products with a Gram matrix in fp64."""
+    if sum(len(y.rows) for _, y in tiles) > tiles[0][0].shape[-1]:
+        return Moments.over(tiles)
+    return Tokens(torch.cat([x for x, _ in tiles], -2), torch.cat([y.rows for _, y in tiles]))
 
 
 @torch.no_grad()
@@ -188,7 +191,7 @@ def linear_loss(sets: ScoreSets, ridges: Sequence[float]) -> float:
     eye = torch.eye(hidden, device=sets.fit.inputs.device)
     prior = prior_of(eye, eye.new_zeros(hidden))
     readout = fit_readout(moments[0], moments[1], prior, ridges)
-    return moments[2].error(readout) / (sets.select.variance() * sets.select.num_tokens * hidden)
+    return float(moments[2].error(readout)) / (sets.select.variance() * sets.select.num_tokens * hidden)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas_ray.report._canvas import FRONT, INK, MUTED, OTHER, WIDTHS, panels, to_svg
-from nas_ray.report._data import BlockTraining
+from nas_ray.report._data import BlockTraining, RankingCheck
 from nas_ray.report._labels import name_lines
 
 if TYPE_CHECKING:
@@ -28,6 +28,21 @@ def shrinking_svg(blocks: Sequence[BlockTraining]) -> str:
         for i, (block, panel) in enumerate(zip(blocks, axes, strict=True)):
             _draw_shrinking(panel, i, block)
         axes[0].set_ylabel("normalised loss")
+        return to_svg(figure, {})
+
+
+def ranking_svg(check: RankingCheck) -> str:
+    """Loss of stand-alone training by table loss for each block; on the line both agree."""
+    with panels(len(check.points), 3.0) as (figure, axes):
+        for number, (points, panel) in enumerate(zip(check.points, axes, strict=True)):
+            panel.set_title(f"block {number}")
+            panel.set_xlabel("table loss")
+            most = max((max(point) for point in points), default=1.0) * 1.05
+            panel.plot([0, most], [0, most], color=OTHER, linewidth=1.0, linestyle=":")
+            panel.plot([x for x, _ in points], [y for _, y in points], "o", color=FRONT, markersize=4.5)
+            panel.set_xlim(0, most)
+            panel.set_ylim(0, most)
+        axes[0].set_ylabel("stand-alone loss")
         return to_svg(figure, {})
 
 

@@ -90,6 +90,33 @@ class TableCheck:
 
 
 @dataclass(frozen=True)
+class RankingRow:
+    """How one score ranks paths against their stand-alone training: Kendall's tau with its 95 % interval."""
+
+    score: str
+    tau: float
+    low: float
+    high: float
+    pairs: int
+    close_tau: float
+    """Over pairs of like size only."""
+    close_low: float
+    close_high: float
+    close_pairs: int
+    blocks: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RankingCheck:
+    """Table losses against stand-alone training: the taus, and the points (table loss, stand-alone loss) by block."""
+
+    rows: tuple[RankingRow, ...]
+    points: tuple[tuple[tuple[float, float], ...], ...]
+    tokens: int
+    """That each path was trained on."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything about one run that is worth showing."""
 
@@ -106,6 +133,7 @@ class RunReport:
     blocks: tuple[BlockTraining, ...] = ()
     latency_check: LatencyCheck | None = None
     table_check: TableCheck | None = None
+    ranking: RankingCheck | None = None
     resume_command: str = ""
     ui_command: str = ""
     front_command: str = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from nas_ray.report._canvas import WIDTHS
-from nas_ray.report._curves import shrinking_svg, training_svg
+from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
 from nas_ray.report._figure import front_svg
 from nas_ray.report._text import NONE, count, digits, loss, percent, seconds, short
@@ -32,7 +32,7 @@ def write_html(report: RunReport, path: Path) -> None:
     """The whole report as one self-contained page."""
     page = Template(files("nas_ray.report").joinpath("page.html").read_text("utf-8"))
     sections: tuple[Callable[[RunReport], str], ...] = (
-        _headline, _figures, _front, _comparisons, _training, _shrinking, _tables, _stages, _commands, _spec,
+        _headline, _figures, _front, _comparisons, _training, _shrinking, _tables, _ranking, _stages, _commands, _spec,
     )  # fmt: skip
     body = "\n".join(filter(None, (section(report) for section in sections)))
     temporary = path.with_name(f".{path.name}.part")
@@ -188,6 +188,30 @@ def _tables(report: RunReport) -> str:
     if not facts:
         return ""
     return _section("How far the tables can be trusted", _facts((n, escape(text)) for n, text in facts))
+
+
+def _ranking(report: RunReport) -> str:
+    if (check := report.ranking) is None:
+        return ""
+    note = (
+        f"A few paths of each block, trained by themselves on {check.tokens:,} tokens each. Kendall's tau says how "
+        "well a score orders them: 1 = as training does, 0 = by chance. What the table is worth shows against "
+        "parameter count, above all among paths of like size."
+    )
+    rows = "".join(
+        _row(
+            _cell(text, None)
+            for text in (
+                row.score,
+                f"{row.tau:.2f} [{row.low:.2f}, {row.high:.2f}]",
+                f"{row.close_tau:.2f} [{row.close_low:.2f}, {row.close_high:.2f}] ({row.close_pairs} pairs)",
+                ", ".join(f"{tau:.2f}" for tau in row.blocks),
+            )
+        )
+        for row in check.rows
+    )
+    table = _table(("score", "tau", "tau, like sizes", "by block"), rows)
+    return _section("How truly the tables rank", _note(note), table, f"<figure>{ranking_svg(check)}</figure>")
 
 
 def _stages(report: RunReport) -> str:

@@ -217,9 +217,10 @@ class Context:
             self._tracker = None
 
     def distinct_batches(self) -> int:
-        """Training batches before they repeat."""
+        """Training batches before they repeat: whole steps of all replicas, so that each meets its own again."""
         most: int = self.batches.num_batches("train")
-        return min(self.spec.supernet.steps_per_epoch or most, most)
+        count, replicas = min(self.spec.supernet.steps_per_epoch or most, most), self.spec.supernet.replicas
+        return count - count % replicas or count
 
     def _block_configs(self) -> list[Any]:
         from nas_ray.distill import BlockConfig, ShrinkPlan
@@ -233,10 +234,7 @@ class Context:
                 path.path_id: sum(latency.part(f"{path.width}:{operation.token}") for operation in path.operations)
                 for path in self.space.paths
             }
-        shared = spec.model_dump(
-            include={"start", "basis", "steps", "paths_per_step", "learning_rate", "warmup", "weight_decay", "clip",
-                     "precision", "checkpoint_every", "cache_bytes", "sample_paths", "evaluations"}
-        )  # fmt: skip
+        shared = spec.model_dump(exclude={"shrink", "steps_per_epoch"})
         return [
             BlockConfig(
                 block=block,
@@ -245,11 +243,9 @@ class Context:
                 checkpoint_dir=self.path(f"supernet/block-{block}"),
                 seed=self.spec.seed,
                 batches=self.distinct_batches(),
-                device="cpu",
                 ridges=self.spec.tabulate.ridges,
                 tile_tokens=self.spec.tabulate.tile_tokens,
                 select_batches=self.spec.tabulate.select_batches,
-                threads=os.cpu_count() if self.is_local else None,
                 shrink=shrink,
                 latencies=latencies,
                 **shared,

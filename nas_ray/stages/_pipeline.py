@@ -17,6 +17,7 @@ STAGES = {
     "tabulate": "scoring every path of every block",
     "search": "judging whole candidates",
     "test": "measuring on unseen text",
+    "rank": "checking the tables' ranking by stand-alone training",
     "report": "writing tables, figures and the page",
 }
 

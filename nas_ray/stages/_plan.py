@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from nas_ray import assets
-from nas_ray.errors import SpecError
+from nas_ray.errors import SpecError, TeacherError
 from nas_ray.search import make_searcher
-from nas_ray.space import PathSpace, TeacherShape, part_params
+from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import TrialSpec, find, load_space_spec, load_trial, spec_hash
-
-_EFFICIENCY = 0.45  # of a plain matrix product, measured over the quickstart's stages
-_PROCESS_GB = 0.9  # a worker with torch and transformers loaded
+from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
 
 
 @dataclass(frozen=True)
@@ -43,84 +41,138 @@ def plan(trial: str, *, overrides: Sequence[str] = (), storage: str | Path = "ru
         f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else ""),
         f"space       {space.name}: {space.num_blocks} blocks, {len(space.paths)} paths a block, "
         f"{space.num_architectures:.3g} architectures",
-        f"candidates  {spec.search.num_candidates}: up to {int(spec.search.num_candidates * spec.search.proposals)} "
-        f"from the tables' front, then {spec.search.searcher.name}; rungs of "
-        f"{', '.join(map(str, spec.search.rungs))} batches, scheduler {spec.search.scheduler.name}",
+        *_work(spec, space),
     ]
-    shape = _shape(spec)
+    shape, reason = _shape(spec)
     if shape is None:
-        lines.append(
-            f"teacher     {spec.teacher} is not here yet; `nas-ray assets fetch {spec.teacher}`, "
-            "then time and memory show"
-        )
+        lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
-    seconds, memory = _seconds(spec, space, shape), _memory(spec, space, shape)
+    estimate, cores, device = Estimate(spec, space, shape), os.cpu_count() or 1, _device(spec)
+    seconds = estimate.seconds(operation_rate(space, spec.text.sequence_length, device))
+    memory = estimate.total_memory(cores)
     lines.append(f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, {shape.num_layers} layers")
+    lines += _room(estimate)
     lines += [f"stage       {stage:9} about {_duration(value)}" for stage, value in seconds.items()]
-    lines.append(
-        f"total       about {_duration(sum(seconds.values()))} on {os.cpu_count()} cores, {memory:.1f} GB of memory"
-    )
-    return Plan(tuple(lines), seconds, memory)
+    machine = f"{cores} cores" if device == "cpu" else "one GPU of this machine, fp32"
+    machine += "" if device == spec.supernet.device else " (no GPU here)"
+    lines.append(f"total       about {_duration(sum(seconds.values()))} on {machine}, {_bytes(memory)} of memory")
+    return Plan(tuple(lines), seconds, memory / 1e9)
 
 
-def _shape(spec: TrialSpec) -> TeacherShape | None:
-    if spec.teacher in assets.CATALOGUE and not assets.is_cached(spec.teacher):
-        return None
-    from nas_ray.teacher import resolve_teacher, teacher_shape
-
-    return teacher_shape(resolve_teacher(spec.teacher).config)
-
-
-def _seconds(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> dict[str, float]:
-    """Arithmetic of each stage over the speed of a matrix product here."""
-    rate = _matrix_rate() * _EFFICIENCY
-    tokens = {name: getattr(spec.text, f"{name}_batches") * spec.text.batch_sequences * spec.text.sequence_length
-              for name in ("calibrate", "select", "test")}  # fmt: skip
-    batch = spec.text.batch_sequences * spec.text.sequence_length
-    mean_path = float(np.mean([path.num_params() for path in space.paths]))
-    scored = min(spec.tabulate.max_paths or len(space.paths), len(space.paths))
-    nodes = [
-        path.operations[-1].num_params(path.width) + 2 * path.width * (path.width + shape.hidden) / 2
-        for path in space.paths
+def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
+    """What is done, as far as the spec says: needs no teacher."""
+    text, supernet, search = spec.text, spec.supernet, spec.search
+    batch, workers = text.batch_sequences * text.sequence_length, supernet.replicas
+    tokens = supernet.steps * batch * workers
+    several = f" in each of {workers} replicas" if workers > 1 else ""
+    lines = [
+        f"training    {supernet.steps:,} steps of {text.batch_sequences} x {text.sequence_length} = {batch:,} tokens"
+        f"{several}, {supernet.paths_per_step} paths a step (law {supernet.sampling}): {_count(tokens)} tokens a "
+        f"block, start {supernet.start}",
     ]
-    score_tokens = tokens["calibrate"] + tokens["select"]
-    step = 6 * mean_path * spec.supernet.paths_per_step * batch + 2 * shape.encoder_params * batch / space.num_blocks
-    whole = 2 * mean_path * space.num_blocks + shape.hidden * shape.hidden * 4 * space.num_blocks
-    checks = len(space.operations) * 6 + spec.latency.check_models * spec.latency.repeats * 0.02
-    return {
-        "profile": 8 + checks,
-        "supernet": 25 + step * spec.supernet.steps * space.num_blocks / rate,
-        "tabulate": 2 * float(np.mean(nodes)) * scored * score_tokens * space.num_blocks / rate,
-        "search": 15 + whole * (tokens["calibrate"] + tokens["select"]) * (spec.search.num_candidates + 4) / rate,
-        "test": whole * (tokens["calibrate"] + tokens["test"]) * spec.search.num_candidates / 3 / rate,
-        "report": 6.0,
-    }
+    if (course := shrinking(spec, space)) is not None and supernet.shrink is not None:
+        lines.append(
+            f"shrinking   mode {supernet.shrink.mode}: {course.remaining} paths a block left after {course.epochs} of "
+            f"{supernet.shrink.epochs} epochs, {sum(course.evaluated):,} evaluated (if latency drops none)"
+        )
+    evaluated = (f"{split} {getattr(text, f'{split}_batches') * batch:,}" for split in ("calibrate", "select", "test"))
+    return [
+        *lines,
+        f"evaluation  tokens: {', '.join(evaluated)}",
+        f"workers     {space.num_blocks} blocks x {workers} replicas = {space.num_blocks * workers}, each block "
+        f"{_count(operation_weights(space))} weights of operations, besides its maps",
+        f"candidates  {search.num_candidates}: up to {int(search.num_candidates * search.proposals)} "
+        f"from the tables' front, then {search.searcher.name}; rungs of "
+        f"{', '.join(map(str, search.rungs))} batches, scheduler {search.scheduler.name}",
+    ]
 
 
-def _memory(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> float:
-    """GB at the widest point: every block's weights, gradients, AdamW moments and states, and the workers."""
-    weights = sum(
-        part_params(f"{width}:{operation.token}", shape, space.head_size) * space.num_layers
-        for width, operations in space.operations.items()
-        for operation in operations
-    )
-    batches = spec.text.calibrate_batches + spec.text.select_batches + spec.text.test_batches
-    states = 2 * batches * spec.text.batch_sequences * spec.text.sequence_length * shape.hidden
-    each = (4 * weights + states + shape.encoder_params + shape.embedding_params) * 4 / 1e9 + _PROCESS_GB
-    return space.num_blocks * each + (os.cpu_count() or 1) * _PROCESS_GB
+def _room(estimate: Estimate) -> list[str]:
+    """Memory and disk of a block worker."""
+    memory = estimate.memory()
+    uses = [
+        ("weights", memory.weights),
+        ("gradients", memory.gradients),
+        ("AdamW moments", memory.moments),
+        ("states in flight", memory.in_flight),
+        ("evaluation states", memory.evaluation),
+        ("work space", memory.work),
+        ("teacher", memory.teacher),
+        ("libraries", memory.process),
+    ]
+    return [
+        f"memory      a block {_bytes(memory.total)}: {', '.join(f'{name} {_bytes(size)}' for name, size in uses)}",
+        f"disk        a block {_bytes(estimate.cached_bytes + estimate.checkpoint_bytes)}: boundary cache "
+        f"{_bytes(estimate.cached_bytes)} of the {_bytes(estimate.boundary_bytes)} of an epoch, two checkpoints "
+        f"{_bytes(estimate.checkpoint_bytes)}",
+    ]
 
 
-def _matrix_rate() -> float:
-    """FLOP/s of a square fp32 matrix product on all cores: the best of many, others may be at work here."""
-    a = np.ones((768, 768), dtype=np.float32)
-    end, least = time.perf_counter() + 0.5, float("inf")
-    while (began := time.perf_counter()) < end:
-        a @ a
-        least = min(least, time.perf_counter() - began)
-    return 2 * 768**3 / least
+def _shape(spec: TrialSpec) -> tuple[TeacherShape | None, str]:
+    """The teacher's sizes, or why they are not known here.
+
+    Raises:
+        TeacherError: the teacher is here and is wrong.
+    """
+    if spec.teacher in assets.CATALOGUE and not assets.is_cached(spec.teacher):
+        return None, f"is not here yet; `nas-ray assets fetch {spec.teacher}`, then time and memory show"
+    place = _place(spec.teacher)
+    if place is not None:
+        from nas_ray.teacher import resolve_teacher, teacher_shape
+
+        try:
+            return teacher_shape(resolve_teacher(place).config), ""
+        except TeacherError as error:
+            if error.__cause__ is None or Path(place).expanduser().exists():
+                raise
+    return None, "the model hub does not give it here; time, memory and disk show where it does"
+
+
+def _place(teacher: str) -> str | None:
+    """Where to read its configuration: itself, else the hub's cache, else the hub; None if that does not answer."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if teacher in assets.CATALOGUE or Path(teacher).expanduser().exists():
+        return teacher
+    try:
+        cached = try_to_load_from_cache(teacher, "config.json")
+    except ValueError:  # no name of a hub model: loading it says what it is
+        return teacher
+    if isinstance(cached, str):
+        return str(Path(cached).parent)
+    if constants.HF_HUB_OFFLINE:
+        return None
+    hub = urlsplit(constants.ENDPOINT)
+    try:  # the hub's own client tries for half a minute
+        socket.create_connection((hub.hostname or "", hub.port or 443), timeout=5).close()
+    except OSError:
+        return teacher if getproxies() else None
+    return teacher
+
+
+def _device(spec: TrialSpec) -> str:
+    """Where time is estimated for: the spec's device if it is here."""
+    import torch
+
+    return "cuda" if spec.supernet.device == "cuda" and torch.cuda.is_available() else "cpu"
+
+
+def _count(value: float) -> str:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:,.0f}"
+
+
+def _bytes(value: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value / 1e6:,.0f} MB"
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    for most, size, unit in ((90, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < most:
+            return f"{seconds / size:.1f} {unit}" if unit == "h" else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"

@@ -1,4 +1,4 @@
-"""Stage 6: candidates.parquet, front.parquet, the figure, the page, and the summary in MLflow."""
+"""Stage 7: candidates.parquet, front.parquet, the figure, the page, and the summary in MLflow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nas_ray.report import (
     BlockTraining,
     CandidateRow,
     LatencyCheck,
+    RankingCheck,
+    RankingRow,
     RunReport,
     ShrinkStep,
     TableCheck,
@@ -23,6 +25,7 @@ from nas_ray.spec import to_yaml
 from nas_ray.stages._candidates import problem, proposals
 from nas_ray.stages._context import Context
 from nas_ray.stages._run import write_text
+from nas_ray.stages.rank import points, rankings
 from nas_ray.stages.test import comparisons, judged_rows, mean_error, paired_interval, read_errors
 from nas_ray.tables import write_parquet
 
@@ -92,6 +95,7 @@ def build(context: Context) -> RunReport:
         blocks=_blocks(context),
         latency_check=LatencyCheck(check["spearman"], check["mape_percent"], check["num_models"]),
         table_check=_table_check(rows),
+        ranking=_ranking(context),
         resume_command=f"nas-ray resume {folder}",
         ui_command=f"nas-ray ui {folder}",
         front_command=f"nas-ray front {folder}",
@@ -140,6 +144,20 @@ def _table_check(rows: list[dict[str, Any]]) -> TableCheck | None:
     return TableCheck(tau, len(pairs))
 
 
+def _ranking(context: Context) -> RankingCheck | None:
+    found = rankings(context)
+    if not found:
+        return None
+    rows = tuple(
+        RankingRow(
+            name, r.pooled.value, r.pooled.low, r.pooled.high, r.pooled.pairs,
+            r.close.value, r.close.low, r.close.high, r.close.pairs, r.blocks,
+        )
+        for name, r in found.items()
+    )  # fmt: skip
+    return RankingCheck(rows, points(context), context.spec.ranking.tokens)
+
+
 def _track(context: Context, report: RunReport, files: list[Path]) -> None:
     tracker = context.tracker()
     for row in report.rows:
@@ -153,11 +171,20 @@ def _track(context: Context, report: RunReport, files: list[Path]) -> None:
         "table_kendall_tau": None if report.table_check is None else report.table_check.kendall_tau,
         "latency_spearman": None if check is None else check.spearman,
         "latency_mape_percent": None if check is None else check.mape_percent,
+        **({} if report.ranking is None else _ranking_metrics(report.ranking)),
         **{f"seconds_{stage}": seconds for stage, seconds in report.stage_seconds.items()},
     }
     params = {"space": context.spec.space, "teacher": context.spec.teacher, "seed": context.spec.seed}
     tables = sorted(context.path("tables").glob("*.parquet"))
     tracker.summary(params, metrics, [*files, *tables, context.path("spec.yaml"), context.path("space.yaml")])
+
+
+def _ranking_metrics(check: RankingCheck) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for row in check.rows:
+        name = f"ranking_tau_{row.score.replace(' ', '_')}"
+        found |= {name: row.tau, f"{name}_low": row.low, f"{name}_high": row.high, f"{name}_close": row.close_tau}
+    return {name: None if value is None or value != value else value for name, value in found.items()}
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -19,7 +19,7 @@ def run(context: Context) -> list[Path]:
     began, first = time.perf_counter(), min(blocks.call("position"))
 
     def progress(step: int, loss: float) -> None:
-        tokens = (step - first) * spec.text.batch_sequences * spec.text.sequence_length
+        tokens = (step - first) * spec.supernet.replicas * spec.text.batch_sequences * spec.text.sequence_length
         rate = tokens * spec.supernet.paths_per_step / max(1e-9, time.perf_counter() - began)
         console.progress(step, spec.supernet.steps, "steps", f"loss {loss:.3f}, {rate:,.0f} path tokens/s a block")
 

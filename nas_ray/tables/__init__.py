@@ -3,6 +3,7 @@
 from nas_ray.tables._costs import COST_METRICS, Costs, params_table
 from nas_ray.tables._parts import PartTable
 from nas_ray.tables._quality import QualityTable
+from nas_ray.tables._ranking import Tau, kendall_tau
 from nas_ray.tables._store import read_parquet, write_parquet
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Costs",
     "PartTable",
     "QualityTable",
+    "Tau",
+    "kendall_tau",
     "params_table",
     "read_parquet",
     "write_parquet",

@@ -130,6 +130,17 @@ def test_padding_at_the_end_equals_a_shorter_sequence(token: str) -> None:
     torch.testing.assert_close(module(x, mask)[:, :6], module(x[:, :6]), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("token", ["S3", "S5", "S7x1"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolution_is_the_same_with_and_without_a_gradient(token: str, dtype: torch.dtype) -> None:
+    module, x = made(token), inputs()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        expected = module(x)
+        with torch.no_grad():
+            found = module(x)
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-5 if dtype == torch.float32 else 0.1)
+
+
 @pytest.mark.parametrize("width", [16, 24])
 @pytest.mark.parametrize("token", TOKENS)
 def test_number_of_parameters(token: str, width: int) -> None:

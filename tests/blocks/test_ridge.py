@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from nas_ray.blocks import Moments, Readout, TargetTile, Tokens, fit_readout, prior_of
+from nas_ray.blocks import Moments, Readout, TargetTile, Tokens, _ridge, fit_readout, prior_of
+from nas_ray.blocks._ridge import _inverse, _penalised
 
 
 def problem(n: int = 400, k: int = 7, d: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,6 +41,56 @@ def test_moments_over_uneven_tiles() -> None:
     cuts = (0, 10, 150, 400)
     tiles = [(x[a:b], TargetTile.of(y[a:b])) for a, b in pairwise(cuts)]
     np.testing.assert_allclose(Moments.over(tiles).gram, Moments.of(x, y).gram, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [9000, 20_000])
+def test_moments_of_many_rows(rows: int) -> None:
+    x, y = problem(n=rows)
+    found, a = Moments.of(x, y), with_one(x)
+    np.testing.assert_allclose(found.gram.numpy(), a.T @ a, rtol=1e-6)
+    np.testing.assert_allclose(found.cross.numpy(), a.T @ y.numpy().astype(np.float64), rtol=1e-5)
+    assert found.count == rows
+
+
+def test_a_batch_is_its_problems() -> None:
+    y = problem(k=100)[1]
+    features = torch.stack([problem(k=100, seed=seed)[0] for seed in range(3)])
+    cuts = ((0, 120), (120, 300), (300, 400))
+    tiles = [(features[:, a:b], TargetTile.of(y[a:b])) for a, b in cuts]
+    fit, held = Moments.over(tiles[:2]), Moments.over(tiles[2:])
+    tokens = Tokens(features[:, 300:], y[300:])
+    prior = prior_of(torch.zeros(5, 100), y.mean(0))
+    strengths = [1e-3, 1e-2, 1.0, 100.0]
+    found = fit_readout(fit, held, prior, strengths)
+    assert found.weight.shape == (3, 5, 100)
+    for i, x in enumerate(features):
+        one, other = Moments.of(x[:300], y[:300]), Moments.of(x[300:], y[300:])
+        alone = fit_readout(one, other, prior, strengths)
+        assert found.strength[i] == alone.strength  # type: ignore[index]
+        np.testing.assert_allclose(found.stacked[i], alone.stacked, atol=1e-3)
+        for compared in (held, tokens):
+            assert float(compared.error(found)[i]) == pytest.approx(float(other.error(alone)), abs=1e-6 * other.square)
+
+
+@pytest.mark.parametrize("size", [1, 64, 65, 129, 300])
+def test_inverse_by_halves(size: int) -> None:
+    rng = np.random.default_rng(0)
+    root = torch.tensor(rng.normal(size=(2, 3, size, size)))
+    matrix = root @ root.mT + 1e-3 * torch.eye(size)
+    expected = torch.linalg.inv(matrix)
+    np.testing.assert_allclose(_inverse(matrix), expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_both_ways_to_solve(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = problem(k=150)
+    fit, held, prior = Moments.of(x, y), Moments.of(*problem(k=150, seed=1)), prior_of(torch.ones(5, 150), y.mean(0))
+    expected = fit_readout(fit, held, prior, [1e-4, 1e-2])
+
+    def by_inverse(gram: torch.Tensor, residual: torch.Tensor, strengths: Sequence[float]) -> Iterator[torch.Tensor]:
+        yield from _inverse(torch.stack([_penalised(gram, strength) for strength in strengths])) @ residual
+
+    monkeypatch.setattr(_ridge, "_steps", by_inverse)
+    np.testing.assert_allclose(fit_readout(fit, held, prior, [1e-4, 1e-2]).stacked, expected.stacked, atol=1e-9)
 
 
 def test_error_is_that_of_the_residuals() -> None:

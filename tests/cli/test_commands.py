@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nas_ray import api
+from nas_ray.spec import shipped
 from tests.tiny_trial import nas_ray, write_trial
 
 
@@ -36,26 +38,37 @@ def test_trials_and_assets_are_listed() -> None:
     assert "minilm" in unknown.stderr
 
 
-@pytest.mark.parametrize("name", ["quickstart", "smoke", "shrink"])
+@pytest.mark.parametrize("name", shipped("trials"))
 def test_shipped_trials_check(name: str) -> None:
-    result = nas_ray("check", name)
-    assert result.returncode == 0
-    assert "trial spec" in result.stdout
+    lines = api.check(name).splitlines()
+    assert lines[0].startswith(f"{name}: trial spec '{name}', space ")
+    assert len(lines) > 3
 
 
-def test_check_a_file(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
-    file = write_trial(tmp_path, tiny_teacher_dir, tiny_text_file)
-    assert "10 candidates" in nas_ray("check", file).stdout
-    assert "search space 'tiny'" in nas_ray("check", tmp_path / "space.yaml").stdout
+@pytest.mark.parametrize("name", shipped("search_spaces"))
+def test_shipped_spaces_check(name: str) -> None:
+    words = [str(shipped("search_spaces")[name])]
+    for word in words if name in shipped("trials") else [*words, name]:  # a trial spec of that name comes first
+        found = api.check(word)
+        assert found.startswith(f"{word}: search space '{name}', kind ")
+        assert "97650 paths a block" in found or name != "nas_bert"
 
 
-def test_plan_starts_nothing(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
-    file = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file)
-    result = nas_ray("search", file, "--storage", tmp_path / "runs", "--plan")
-    assert result.returncode == 0, result.stderr
-    assert "supernet" in result.stdout
-    assert "GB of memory" in result.stdout
-    assert not (tmp_path / "runs").exists()
+def test_check_a_file(tmp_path: Path, tiny_text_file: Path) -> None:
+    file = write_trial(tmp_path, Path("not/here"), tiny_text_file)
+    shown = nas_ray("check", file)
+    assert shown.returncode == 0
+    assert "10 candidates" in shown.stdout
+    assert "2 blocks of up to 2 layers" in shown.stdout
+    assert "teacher not/here" in shown.stdout
+    assert "search space 'tiny'" in api.check(str(tmp_path / "space.yaml"))
+
+
+def test_check_states_shrinking_and_bounds(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    changes = {"supernet": {"shrink": {"mode": "operations"}}, "search": {"constraints": {"params": 5e6}}}
+    found = api.check(str(write_trial(tmp_path, tiny_teacher_dir, tiny_text_file, **changes)))
+    assert "shrinking mode operations" in found
+    assert "params <= 5e+06" in found
 
 
 def test_profile_writes_a_table(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:

@@ -72,6 +72,22 @@ def test_unknown_searcher(trial: Path, tmp_path: Path, refused: Refused) -> None
     assert "Did you mean 'evolution'?" in line
 
 
+def test_check_refuses_what_search_would(trial: Path, refused: Refused) -> None:
+    text = trial.read_text()
+    trial.write_text(text.replace("num_candidates", "num_candidats"))
+    assert "Did you mean 'num_candidates'?" in refused("check", trial)
+    data = yaml.safe_load(text)
+    data["search"]["searcher"] = {"name": "evolutoin"}
+    trial.write_text(yaml.safe_dump(data))
+    assert "Did you mean 'evolution'?" in refused("check", trial)
+    space = trial.parent / "space.yaml"
+    space.write_text(space.read_text().replace("kind: paths", "kind: path"))
+    assert "unknown kind 'path'" in refused("check", space)
+    assert "unknown kind 'path'" in refused("check", trial)
+    assert "no such file" in refused("check", trial.parent / "none.yaml")
+    assert "unknown trial spec 'nas_bart'" in refused("check", "nas_bart")
+
+
 def test_missing_teacher_folder(trial: Path, tmp_path: Path, refused: Refused) -> None:
     line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"teacher={tmp_path}/nowhere")
     assert "no such folder" in line

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nas_ray.tables import read_parquet
 from tests.tiny_trial import SPACE, command, environment, nas_ray, run_folder, write_trial
 
 CANDIDATES = 10
@@ -81,6 +82,7 @@ def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
         tiny_text_file,
         cluster=RAY,
         supernet={"steps": 40},
+        ranking={"paths": 3},
         tracking={"enabled": True},
     )
     (trial.parent / "space.yaml").write_text(yaml.safe_dump({**SPACE, "blocks": 4, "widths": [32, 64]}))
@@ -91,6 +93,8 @@ def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
     run = run_folder(storage)
     assert_complete(run)
     assert_mlflow(storage, run)
+    columns, _ = read_parquet(run / "tables" / "ranking.parquet")
+    assert sorted(columns["block"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
 def assert_mlflow(storage: Path, run: Path) -> None:

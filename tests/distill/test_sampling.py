@@ -44,6 +44,28 @@ def test_depths_are_equally_likely() -> None:
     assert all(abs(found[depth] - 300) < 60 for depth in (1, 2, 3))  # 4 standard deviations
 
 
+def test_uniform_over_all_paths_prefers_the_deepest() -> None:
+    found = Counter(path.depth for step in range(300) for path in step_paths(SPACE.paths, 3, 0, 0, step, "paths"))
+    assert abs(found[3] - 900 * 27 / 39) < 60
+
+
+def test_prefixes_are_drawn_with_the_whole_paths() -> None:
+    drawn = {path for step in range(300) for path in step_paths(SPACE.paths, 3, 0, 0, step, "prefixes")}
+    assert drawn == {path for path in SPACE.paths if path.depth == 3}
+    left = (SPACE.paths[0], SPACE.paths[1], *(p for p in SPACE.paths if p.width == 64 and p.depth == 1))
+    assert SPACE.paths[0].operations == SPACE.paths[1].operations[:1]
+    shrunk = {path for step in range(60) for path in step_paths(left, 2, 0, 0, step, "prefixes")}
+    assert shrunk == set(left[1:])
+
+
+def test_sandwich_trains_both_ends_of_every_width() -> None:
+    found = [step_paths(SPACE.paths, 3, 0, 0, step, "sandwich") for step in range(4)]
+    for place, width in enumerate((16, 32, 64)):
+        sizes = sorted(path.num_params() for path in SPACE.paths if path.width == width)
+        assert [found[turn][place].num_params() for turn in (0, 1)] == [sizes[-1], sizes[0]]
+    assert len({path for paths in found[2:] for path in paths}) > 3
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 40, 117, 500])
 def test_stratified_sample(count: int) -> None:
     found = stratified_sample(SPACE.paths, count, seed=3)

@@ -26,6 +26,7 @@ from nas_ray.distill import (
 from nas_ray.errors import StageError
 from nas_ray.measure import Stitcher
 from nas_ray.space import Architecture, PathSpace, parse_path
+from nas_ray.space import Path as BlockPath
 from nas_ray.teacher import load_teacher, resolve_teacher
 
 COUNTS = {"calibrate": 5, "select": 2, "test": 1}
@@ -135,11 +136,22 @@ def test_training_lowers_the_refitted_loss_on_unseen_text(
     blocks.close()
 
 
-@pytest.mark.parametrize("shrink", [None, ShrinkPlan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)])
+SHRINK = ShrinkPlan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shrink": None},
+        {"shrink": SHRINK},
+        {"shrink": SHRINK, "sampling": "prefixes", "updates": 3},
+        {"sampling": "sandwich", "rate_exponent": 0.0, "updates": 2},
+    ],
+)
 def test_a_rebuilt_run_equals_an_undisturbed_one(
-    make: Callable[..., Any], tiny_space: PathSpace, shrink: ShrinkPlan | None
+    make: Callable[..., Any], tiny_space: PathSpace, changes: dict[str, Any]
 ) -> None:
-    extra = {"shrink": shrink, "latencies": {p.path_id: 1.0 + p.num_params() for p in tiny_space.paths}}
+    extra = {**changes, "latencies": {p.path_id: 1.0 + p.num_params() for p in tiny_space.paths}}
     straight = LocalBlocks(make("straight", **extra))
     run(straight)
     first = LocalBlocks(make("broken", **extra))
@@ -158,6 +170,29 @@ def test_a_rebuilt_run_equals_an_undisturbed_one(
     assert same(straight, third)
     for blocks in (straight, second, third):
         blocks.close()
+
+
+def test_updates_use_up_the_batch_part_by_part(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (config, _) = make(updates=4, steps=2)  # 6 sequences: parts of 2
+    blocks = LocalBlocks([config])
+    prepare(blocks, TEXT, COUNTS)
+    worker, seen = blocks.workers[0], []
+    assert worker.trainer is not None
+    monkeypatch.setattr(worker.trainer, "step", lambda number, losses: seen.append((number, len(losses))) or [0.0])
+    train(blocks, TEXT, steps=2, counts=COUNTS, distinct=2, in_flight=1, progress=lambda *_: None)
+    assert seen == [(0, 2), (1, 2), (2, 2), (4, 2), (5, 2), (6, 2)]
+    blocks.close()
+
+
+def test_prefixes_learn_with_the_whole_path(make: Callable[..., Any], tiny_space: PathSpace) -> None:
+    worker = BlockWorker(make(sampling="prefixes")[0])
+    hidden = torch.randn(2, 8, 64, generator=torch.Generator().manual_seed(0))
+    path = max(tiny_space.paths, key=lambda p: p.depth)
+    outputs = worker.supernet.prefixes(hidden, path)
+    assert len(outputs) == path.depth
+    for depth, output in enumerate(outputs, start=1):
+        short = BlockPath(path.width, path.operations[:depth])
+        torch.testing.assert_close(output, worker.supernet(hidden, short))
 
 
 def test_a_step_is_done_once_and_in_turn(make: Callable[..., Any]) -> None:

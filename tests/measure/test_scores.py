@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nas_ray.blocks import BlockSupernet, Numerics, Readout, prior_of
 from nas_ray.measure import ScoreSets, States, linear_loss, rank_floors, refit, score_paths
+from nas_ray.measure._scores import _parent_bytes
 from nas_ray.space import OperationChoice, Path, PathSpace
 
 RIDGES = (1e-4, 1e-2, 1.0)
@@ -22,9 +27,9 @@ SPACE = PathSpace(
 )  # fmt: skip
 
 
-def block(masked: bool, hidden: int = 24) -> tuple[BlockSupernet, ScoreSets]:
+def block(masked: bool, space: PathSpace = SPACE, hidden: int = 24) -> tuple[BlockSupernet, ScoreSets]:
     """A random supernet with large weights, and states whose padding is noise."""
-    supernet = BlockSupernet(SPACE, hidden, Numerics(), seed=3)
+    supernet = BlockSupernet(space, hidden, Numerics(), seed=3)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -73,6 +78,16 @@ def test_scores_equal_path_by_path(masked: bool) -> None:
         assert found[path.path_id] == pytest.approx(slow_score(supernet, path, sets), abs=1e-5)
 
 
+def test_few_held_out_tokens() -> None:
+    supernet, sets = block(True)
+    sets = replace(sets, held_out=sets.held_out.slice(0, 2))
+    assert sets.held_out.num_tokens < 24
+    for parents in (1, 5):
+        found = score_paths(supernet, SPACE.paths[::7], sets, RIDGES, parents=parents, tile_tokens=12)
+        for path in SPACE.paths[::7]:
+            assert found[path.path_id] == pytest.approx(slow_score(supernet, path, sets), abs=1e-5)
+
+
 @pytest.mark.parametrize("tile_tokens", [1, 30, 144, 10_000])
 @pytest.mark.parametrize("masked", [False, True])
 def test_tiles_do_not_matter(masked: bool, tile_tokens: int) -> None:
@@ -101,6 +116,58 @@ def test_a_prefix_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernet, "operation", lambda *place: calls.append(place) or operation(*place))
     score_paths(supernet, SPACE.paths, sets, RIDGES)
     assert len(calls) == len(SPACE.paths) == 2 * (3 + 9 + 27)
+
+
+ALTERNATING = replace(
+    SPACE,
+    choices=(*SPACE.choices[:2], OperationChoice("feed_forward", ratio=1)),
+    alternate=True,
+)
+
+
+@pytest.mark.parametrize("parents", [2, 3, 7, 1000])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "paths",
+    [SPACE.paths, [SPACE.paths[i] for i in (70, 3, 38, 4, 5, 17)], ALTERNATING.paths],
+    ids=["whole", "subset", "alternating"],
+)
+def test_groups_of_parents_do_not_matter(paths: Sequence[Path], masked: bool, parents: int) -> None:
+    supernet, sets = block(masked, ALTERNATING if paths is ALTERNATING.paths else SPACE)
+    one = score_paths(supernet, paths, sets, RIDGES)
+    counted: list[int] = []
+    many = score_paths(supernet, paths, sets, RIDGES, parents=parents, tile_tokens=50, progress=counted.append)
+    assert list(many) == list(one) == [path.path_id for path in paths]
+    assert many == pytest.approx(one, abs=1e-5)
+    assert counted == sorted(set(counted))
+    assert counted[-1] == len(paths)
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 1000])
+def test_memory_bounds_the_parents(room: int) -> None:
+    supernet, sets = block(False)
+    one = _parent_bytes(sets, 24, 3, len(RIDGES))
+    paths = [path for path in SPACE.paths if path.width == 24]
+    largest = 0
+
+    def note(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal largest
+        largest = max(largest, len(inputs[0]))
+
+    for module in supernet.operations.values():
+        module.register_forward_pre_hook(note)
+    found = score_paths(supernet, paths, sets, RIDGES, parents=1000, memory_bytes=room * one, tile_tokens=12)
+    assert min(room, 9) / 2 < largest <= max(room, 1)  # tiles of one sequence; nine prefixes of two operations
+    assert found == pytest.approx(score_paths(supernet, paths, sets, RIDGES), abs=1e-5)
+
+
+@pytest.mark.parametrize("parents", [1, 4])
+def test_bf16_operations(parents: int) -> None:
+    supernet, sets = block(True)
+    expected = score_paths(supernet, SPACE.paths, sets, RIDGES)
+    found = score_paths(supernet, SPACE.paths, sets, RIDGES, precision="bf16", parents=parents)
+    assert found != expected
+    assert found == pytest.approx(expected, abs=0.02)
 
 
 def test_scores_leave_no_gradient_and_no_change() -> None:

@@ -84,6 +84,46 @@ def test_shipped_trial(name: str) -> None:
     assert spec_hash(parse(TrialSpec, yaml.safe_load(to_yaml(spec)), "again")) == spec_hash(spec)
 
 
+def test_nas_bert_has_the_papers_settings() -> None:
+    spec = load_trial("nas_bert")
+    assert (spec.space, spec.teacher, spec.text.inputs) == ("nas_bert", "bert-base-uncased", "masked")
+    assert (spec.text.sequence_length, spec.supernet.start, spec.supernet.paths_per_step) == (512, "scratch", 1)
+    assert round(spec.supernet.warmup * spec.supernet.steps) == pytest.approx(10_000, rel=1e-3)
+    shrink = spec.supernet.shrink
+    assert shrink is not None
+    assert (shrink.bins, shrink.warm_epochs, shrink.sample, shrink.batches, shrink.keep) == (10, 3, 2000, 5, 10)
+    assert (shrink.mode, shrink.latency, shrink.remove, shrink.stop) == ("paths", "band", 0.5, True)
+    assert int(spec.search.num_candidates * spec.search.proposals) == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "differ"),
+    [
+        ("nas_bert_inherit", {"supernet.start"}),
+        ("nas_bert_no_shrinking", {f"supernet.shrink.{key}" for key in ("mode", "sample", "stop")}),
+        ("nas_bert_shrink_operations", {f"supernet.shrink.{key}" for key in ("mode", "sample", "remove", "stop")}),
+    ],
+)
+def test_an_ablation_changes_what_it_says(name: str, differ: set[str]) -> None:
+    paper, ablation = (
+        {".".join(map(str, path)): value for path, value in leaves(load_trial(n).model_dump(mode="json"))}
+        for n in ("nas_bert", name)
+    )
+    assert {key for key in paper if paper[key] != ablation[key]} == differ | {"name", "description"}
+
+
+def test_shrinking_by_operations_has_defaults_of_its_own() -> None:
+    def shrink(**keys: Any) -> Any:
+        return load_trial("quickstart", [f"supernet.shrink={yaml.safe_dump(keys, default_flow_style=True)}"])
+
+    assert [shrink(mode="operations").supernet.shrink.sample, shrink(mode="paths").supernet.shrink.sample] == [
+        1000,
+        2000,
+    ]
+    assert shrink(mode="operations", remove=0.1).supernet.shrink.remove == 0.1
+    assert shrink(remove=7).supernet.shrink.remove == 7
+
+
 @pytest.mark.parametrize("name", shipped("search_spaces"))
 def test_shipped_space(name: str) -> None:
     spec = load_space_spec(name)
@@ -166,6 +206,12 @@ REFUSED = [
     ("search.num_candidate", 3, "search.num_candidate", r"Did you mean 'num_candidates'\?"),
     ("search.scheduler.etta", 3, "search.scheduler.etta", r"known: bins, cost, eta, .*Did you mean 'eta'\?"),
     ("supernet.shrink.bin", 3, "supernet.shrink.bin", r"Did you mean 'bins'\?"),
+    ("supernet.shrink.mode", "operation", "supernet.shrink.mode", r"Did you mean 'operations'\?"),
+    ("supernet.shrink.latency", "bands", "supernet.shrink.latency", r"known: at_most, band, ignore"),
+    ("supernet.shrink.remove", 1.5, "supernet.shrink", "a share below 1, or a whole number"),
+    ("supernet.shrink.remove", 0, "supernet.shrink.remove", "greater than 0"),
+    ("supernet.shrink", {"epochs": 3}, "supernet.shrink", "warm_epochs is 3, epochs is 3; accepted: fewer"),
+    ("supernet.shrink.batches", 5, "", "supernet.shrink.batches is 5, text.select_batches is 4"),
     ("text.sources", [{"source": "a"}, {"source": "b", "shar": 1}], "text.sources.1.shar", r"Did you mean 'share'\?"),
     ("text.sources", [{}], "text.sources.0.source", "missing"),
     ("search.constraints.param", 5e6, "search.constraints.param", r"unknown key 'param'.*Did you mean 'params'\?"),

@@ -12,7 +12,7 @@ import pytest
 from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError
 from nas_ray.search import non_dominated
-from nas_ray.stages import STAGES, Run
+from nas_ray.stages import STAGES, Run, Silent
 from nas_ray.tables import QualityTable, read_parquet
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
@@ -198,3 +198,32 @@ def _interrupt(patch: pytest.MonkeyPatch, stage: str, context: type) -> None:
     }
     owner, name, count = targets[stage]
     patch.setattr(owner, name, after(count, getattr(owner, name)))
+
+
+def test_ranking_is_checked_by_standalone_training_and_a_kill_loses_one_path(tmp_path: Path, finished: Path) -> None:
+    copy = tmp_path / finished.name
+    shutil.copytree(finished, copy)
+    told = []
+
+    class Stops(Silent):
+        def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
+            if unit == "stand-alone trainings":
+                told.append(done)
+                if done == 4:
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.rank(copy, paths=5, console=Stops())
+    with (copy / "ranking.jsonl").open("a") as file:
+        file.write('{"torn')
+    api.rank(copy, paths=5)
+    columns, metadata = read_parquet(copy / "tables" / "ranking.parquet")
+    assert len(columns["path_id"]) == len(set(zip(columns["block"], columns["path_id"], strict=True))) == 10
+    rows = [line for line in (copy / "ranking.jsonl").read_text().splitlines() if line.startswith('{"tokens"')]
+    assert len(rows) == 10  # none was trained twice
+    assert metadata["start"] == "inherit"
+    assert all(loss > 0 for loss in columns["standalone_loss"])
+    assert all(Run.open(copy).is_done(stage) for stage in STAGES)
+    html = (copy / "report.html").read_text(encoding="utf-8")
+    assert "How truly the tables rank" in html
+    assert "more parameters" in html
