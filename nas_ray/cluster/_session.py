@@ -39,7 +39,7 @@ def connect(address: str | None) -> bool:
         _probe(str(address))
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # without it Ray joins whatever cluster was last started on this machine
             namespace="nas_ray",
             logging_level=logging.ERROR,
             log_to_driver=False,

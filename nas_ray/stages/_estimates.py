@@ -124,6 +124,8 @@ class Estimate:
         law = self.spec.supernet.sampling
         groups: dict[tuple[int, int], list[float]] = defaultdict(list)
         for path in self.space.paths:
+            if law == "prefixes" and path.depth < self.space.num_layers:
+                continue  # learns with a whole path
             group = (0 if law == "paths" else path.width, 0 if law in ("paths", "widths") else path.depth)
             groups[group].append(self.path(path) + 4 * path.width * self.shape.hidden)
         return float(np.mean([np.mean(found) for found in groups.values()]))
