@@ -35,8 +35,14 @@ def start(storage: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     storage.mkdir(parents=True, exist_ok=True)
     with (storage / "log.txt").open("a") as log:
         return subprocess.Popen(
-            command(*arguments), env=environment(), stdout=log, stderr=log, text=True, start_new_session=True
-        )
+            command(*arguments), env=environment(), stdout=log, stderr=log, text=True, start_new_session=True,
+            preexec_fn=_hear_sigint,
+        )  # fmt: skip
+
+
+def _hear_sigint() -> None:
+    """A shell's background job, which these tests may be part of, ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], log: Path, timeout: float = 400) -> None:
