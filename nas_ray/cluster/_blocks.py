@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from nas_ray.cluster._session import cpus_of_a_node, num_cpus
+from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus
 from nas_ray.data import Batch
 from nas_ray.distill import BlockConfig, BlockWorker, join_replicas
 from nas_ray.errors import ClusterError, NasRayError
@@ -30,6 +30,7 @@ class RayBlocks:
         self.num_blocks, self.replicas = len(configs), configs[0].replicas
         self._run, workers = run, len(configs) * configs[0].replicas
         self._share = _SHARE / workers
+        self._gpus = gpu_share(workers) if configs[0].device == "cuda" else 0.0
         threads = min(max(1, num_cpus() // workers), cpus_of_a_node())
         self._configs = [replace(config, threads=config.threads or threads) for config in configs]
         self._chains = [self._chain(0)]
@@ -47,6 +48,7 @@ class RayBlocks:
             actor.options(
                 name=f"{self._run}-block-{config.block}-{suffix}",
                 num_cpus=self._share,
+                num_gpus=self._gpus,
                 max_restarts=-1,
                 max_task_retries=-1,
                 scheduling_strategy="SPREAD",

@@ -65,6 +65,18 @@ def num_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
+def gpu_share(workers: int) -> float:
+    """The part of a GPU that each of ``workers`` can have at once: 1, or an equal part of a shared one.
+
+    Raises:
+        ClusterError: the cluster has no GPU.
+    """
+    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    if not gpus:
+        raise ClusterError("supernet.device is cuda, the Ray cluster has no GPU; add one, or set supernet.device=cpu.")
+    return 1.0 / -(-workers // gpus)
+
+
 def cpus_of_a_node() -> int:
     """CPUs of the smallest node that has any, at least 1."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]

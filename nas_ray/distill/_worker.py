@@ -26,6 +26,7 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
+from nas_ray.errors import StageError
 from nas_ray.measure import ScoreSets, linear_loss, rank_floors, score_paths
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import Start
@@ -40,6 +41,8 @@ class BlockWorker:
     def __init__(self, config: BlockConfig) -> None:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise StageError("supernet", "supernet.device is cuda, torch finds no GPU here; set supernet.device=cpu.")
         self.config = config
         teacher = load_teacher(resolve_teacher(config.teacher), config.space.num_blocks)
         self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
@@ -126,10 +129,10 @@ class BlockWorker:
         self.sets = self.evaluation.score_sets(config.select_batches)
         self.variance = self.sets.fit.variance()
         if self.step == 0 and not self.curve and config.start == "inherit":
-            head_size = self.shape.hidden // self.shape.heads
             self.basis = inherit(
-                self.supernet, config.space, self.slice, head_size, self.numerics, self.sets, config.basis, self._loss
-            )
+                self.supernet, config.space, self.slice, self.standalone.head_size, self.numerics, self.sets,
+                config.basis, lambda path, sets: self._scores([path], sets)[path.path_id],
+            )  # fmt: skip
         if self.trainer is None:
             self.trainer = self._new_trainer()
         if config.shrink is not None and not self.bins:
@@ -145,9 +148,6 @@ class BlockWorker:
             "floors": rank_floors(self.sets, config.space.widths),
             "basis": self.basis,
         }
-
-    def _loss(self, path: BlockPath, sets: ScoreSets) -> float:
-        return self._scores([path], sets)[path.path_id]
 
     def _new_trainer(self) -> Trainer:
         config = self.config

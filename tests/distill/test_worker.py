@@ -375,3 +375,9 @@ def test_the_basis_survives_a_restart(make: Callable[..., Any], basis: str) -> N
     second = LocalBlocks(make(basis=basis, steps=3))
     assert [line["basis"] for line in prepare(second, TEXT, COUNTS)] == chosen
     second.close()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said(make: Callable[..., Any]) -> None:
+    with pytest.raises(StageError, match="torch finds no GPU"):
+        BlockWorker(make(device="cuda")[0])
