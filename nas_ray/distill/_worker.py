@@ -85,8 +85,8 @@ class BlockWorker:
         ``(sequences, tokens, hidden)``.
         """
         began = time.perf_counter()
-        x = _tensor(inputs, self.config.device)
-        seen = None if mask is None else _tensor(mask, self.config.device)
+        x = torch.from_numpy(np.array(inputs)).to(self.config.device)
+        seen = None if mask is None else torch.from_numpy(np.array(mask)).to(self.config.device)
         if self.embedding is not None:
             if split not in ("train", "standalone"):
                 self.evaluation.put_ids(split, index, inputs)
@@ -345,7 +345,3 @@ class BlockWorker:
         """Remove temporary files."""
         self.cache.close()
         self.standalone.cache.close()
-
-
-def _tensor(array: Array, device: str) -> Tensor:
-    return torch.from_numpy(np.array(array)).to(device)

@@ -377,7 +377,7 @@ def test_the_basis_survives_a_restart(make: Callable[..., Any], basis: str) -> N
     second.close()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_said(make: Callable[..., Any]) -> None:
+def test_a_gpu_that_is_not_there_is_said(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(StageError, match="torch finds no GPU"):
         BlockWorker(make(device="cuda")[0])
