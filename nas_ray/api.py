@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas_ray._describe import check, spaces, spec_folder
 from nas_ray.assets import CATALOGUE
 from nas_ray.errors import InfeasibleError, RunError, SpecError
 from nas_ray.report import RunReport
-from nas_ray.space import PathSpace, UniformSpace
-from nas_ray.spec import Latency, TrialSpec, find, is_space, load_space, load_space_spec, load_trial
+from nas_ray.space import PathSpace
+from nas_ray.spec import Latency, TrialSpec, load_space, load_space_spec, load_trial
 from nas_ray.stages import STAGES, Console, Context, Run, Silent, execute, plan, remember, resume_command
 from nas_ray.tables import PartTable, read_parquet
 
@@ -33,6 +34,7 @@ __all__ = [
     "resume",
     "resume_command",
     "search",
+    "spaces",
     "status",
     "tracking_place",
 ]
@@ -233,57 +235,8 @@ def profile(
     return table
 
 
-def check(file: str) -> str:
-    """Check a trial spec or a space file; returns a few lines that say what it is.
-
-    Neither the teacher nor the text is looked for: they may be on another machine.
-
-    Raises:
-        SpecError: the file is missing, no YAML, or something in it is not accepted.
-    """
-    if is_space(file):
-        space = load_space(file)
-        return "\n".join([f"{file}: search space '{space.name}', kind {space.kind}", *_space_lines(space)])
-    spec = load_trial(file)
-    space = load_space_spec(spec.space, _base(file)).build()
-    first = f"{file}: trial spec '{spec.name}', space '{space.name}', {spec.search.num_candidates} candidates"
-    return "\n".join([first, *_space_lines(space), *_trial_lines(spec, space)])
-
-
-def _space_lines(space: PathSpace | UniformSpace) -> list[str]:
-    if isinstance(space, UniformSpace):
-        return [f"  {space.num_architectures} encoders (of {space.num_tuples} tuples)"]
-    return [
-        f"  {space.num_blocks} blocks of up to {space.num_layers} layers, {space.num_operations} operations a layer, "
-        f"widths {', '.join(map(str, space.widths))}",
-        f"  {len(space.paths)} paths a block, {space.num_architectures:.3g} architectures, "
-        f"embedding sizes {', '.join(map(str, space.embedding_sizes))}",
-    ]
-
-
-def _trial_lines(spec: TrialSpec, space: PathSpace | UniformSpace) -> list[str]:
-    from nas_ray.search import make_searcher
-
-    text, supernet, search = spec.text, spec.supernet, spec.search
-    if isinstance(space, PathSpace):
-        make_searcher(search.searcher.name, space, len(search.objectives), spec.seed, search.searcher.options)
-    shrink = "no shrinking" if supernet.shrink is None else f"shrinking mode {supernet.shrink.mode}"
-    bounds = ", ".join(f"{metric} <= {bound:g}" for metric, bound in search.constraints.items())
-    return [
-        f"  teacher {spec.teacher}; text {', '.join(s.source for s in text.sources)}, sequences of "
-        f"{text.sequence_length} tokens, inputs {text.inputs}",
-        f"  supernet: start {supernet.start}, {supernet.steps} steps of {text.batch_sequences} sequences, {shrink}",
-        f"  search: {search.searcher.name}, objectives {', '.join(search.objectives)}, {bounds or 'no constraints'}",
-    ]
-
-
 def _space_spec(spec: TrialSpec, trial: str) -> Any:
-    return load_space_spec(spec.space, _base(trial))
-
-
-def _base(trial: str) -> Path:
-    """Where relative space files of a trial spec are looked for first."""
-    return find(trial, "trials", "trial spec").parent
+    return load_space_spec(spec.space, spec_folder(trial))
 
 
 def _absolute(spec: TrialSpec) -> TrialSpec:

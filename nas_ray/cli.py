@@ -205,10 +205,10 @@ def profile(
 @_JSON
 def spaces(as_json: bool) -> None:
     """The shipped search spaces and their sizes."""
+    from nas_ray import api
     from nas_ray.report import spaces_table
-    from nas_ray.spec import load_space_spec, shipped
 
-    found = [_space_facts(load_space_spec(name)) for name in shipped("search_spaces")]
+    found = api.spaces()
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
@@ -266,21 +266,6 @@ def assets_where(name: str) -> None:
     from nas_ray import assets as catalogue
 
     click.echo(str(catalogue.where(name)))
-
-
-def _space_facts(spec: Any) -> dict[str, Any]:
-    space = spec.build()
-    facts = {"name": space.name, "kind": space.kind, "description": spec.description}
-    if space.kind == "paths":
-        return {
-            **facts,
-            "operations_per_layer": space.num_operations,
-            "paths_per_block": len(space.paths),
-            "blocks": space.num_blocks,
-            "layers_per_block": space.num_layers,
-            "architectures": float(space.num_architectures),
-        }
-    return {**facts, "tuples": space.num_tuples, "architectures": float(space.num_architectures)}
 
 
 def _show_run(folder: Path, console: Any) -> None:
