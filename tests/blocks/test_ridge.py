@@ -47,7 +47,8 @@ def test_moments_over_uneven_tiles() -> None:
 def test_moments_of_many_rows(rows: int) -> None:
     x, y = problem(n=rows)
     found, a = Moments.of(x, y), with_one(x)
-    np.testing.assert_allclose(found.gram.numpy(), a.T @ a, rtol=1e-6)
+    gram = a.T @ a  # sums of fp32 products round differently from processor to processor
+    np.testing.assert_allclose(found.gram.numpy(), gram, rtol=1e-5, atol=1e-6 * gram.max())
     np.testing.assert_allclose(found.cross.numpy(), a.T @ y.numpy().astype(np.float64), rtol=1e-5)
     assert found.count == rows
 
