@@ -74,6 +74,20 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "rate_exponent": 1.5,
     },
+    "prefixes, batch 2, 5e-4 x1.5, 960 updates": {
+        "steps": 240,
+        "updates": 4,
+        "sampling": "prefixes",
+        "learning_rate": 5e-4,
+        "rate_exponent": 1.5,
+    },
+    "prefixes, batch 2, 1e-3 x1.5, 960 updates": {
+        "steps": 240,
+        "updates": 4,
+        "sampling": "prefixes",
+        "learning_rate": 1e-3,
+        "rate_exponent": 1.5,
+    },
 }
 
 
@@ -160,7 +174,8 @@ def worker(block: int, seed: int, precision: str, **changes: Any) -> BlockWorker
         BlockConfig(
             block=block, space=space(), teacher="minilm", seed=seed,
             checkpoint_dir=Path(tempfile.mkdtemp(prefix="nas_ray-ranking-")),
-            ridges=RIDGES, tile_tokens=1024, **shared,
+            ridges=RIDGES, tile_tokens=1024, score_precision="fp32", score_bytes=8 << 30, select_batches=None,
+            shrink=None, **shared,
         )
     )  # fmt: skip
     for split in ("calibrate", "select"):

@@ -199,14 +199,17 @@ def config(mode: Any, seed: int, settings: Row, space: PathSpace, distinct: int,
         remove=0.3 if mode == "operations" else 0.5,
         mode=mode,
         latency="ignore",
+        batches=None,
+        stop=False,
     )
     shared = spec.supernet.model_dump(exclude={"shrink", "steps_per_epoch"}) | {
-        "start": settings["start"], "steps": settings["steps"], "paths_per_step": settings["paths_per_step"],
+        "start": settings["start"], "steps": settings["steps"], "paths_per_update": settings["paths_per_step"],
         "sample_paths": 1, "evaluations": 1, "checkpoint_every": 10**9,
     }  # fmt: skip
     return BlockConfig(
         block=settings["block"], space=space, teacher=spec.teacher, checkpoint_dir=folder, seed=seed, batches=distinct,
-        ridges=spec.tabulate.ridges, tile_tokens=spec.tabulate.tile_tokens, shrink=plan, **shared,
+        ridges=spec.tabulate.ridges, tile_tokens=spec.tabulate.tile_tokens, select_batches=None,
+        score_precision="fp32", score_bytes=spec.tabulate.memory_bytes, shrink=plan, **shared,
     )  # fmt: skip
 
 

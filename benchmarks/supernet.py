@@ -235,7 +235,7 @@ def train(setting: Setting) -> None:
         forward = partial(_teach, block, inputs, precision)
         seconds, work = {"teacher": 0.0, "train": 0.0}, 0.0
         for number in range(args.repeats + 3):
-            drawn = step_paths(space.paths, args.paths_per_step, args.seed, 1, number)
+            drawn = step_paths(space.paths, args.paths_per_step, args.seed, 1, number, "depths")
             losses = [partial(_loss, partial(supernet, path=path), inputs, targets, variance) for path in drawn]
             teaching = setting.seconds(forward)
             training = setting.seconds(partial(trainer.step, number, losses))
