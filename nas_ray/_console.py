@@ -16,10 +16,14 @@ _EVERY_S = 15.0  # between progress lines where the output is no terminal
 
 
 class TerminalConsole:
-    """Implements ``stages.Console`` with rich; plain lines where the output is a file or a pipe."""
+    """Implements ``stages.Console`` with rich; plain lines where the output is a file or a pipe.
+
+    Any thread may speak: tracking warns from one of its own.
+    """
 
     def __init__(self) -> None:
         self.rich = RichConsole(highlight=False, soft_wrap=True)
+        self._speaking = threading.RLock()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began = self._last = 0.0
@@ -27,15 +31,17 @@ class TerminalConsole:
 
     def say(self, text: str) -> None:
         """One line; ends a progress display."""
-        self._close()
-        self.rich.print(text, markup=False)
+        with self._speaking:
+            self._close()
+            self.rich.print(text, markup=False)
 
     def show(self, renderable: Any) -> None:
         """A table."""
-        self._close()
-        if not self.rich.is_terminal:
-            self.rich.width = max(self.rich.width, 110)
-        self.rich.print(renderable, soft_wrap=False)
+        with self._speaking:
+            self._close()
+            if not self.rich.is_terminal:
+                self.rich.width = max(self.rich.width, 110)
+            self.rich.print(renderable, soft_wrap=False)
 
     def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
         """A bar on a terminal, a line now and then elsewhere.
@@ -45,6 +51,10 @@ class TerminalConsole:
         """
         if interrupted.is_set():
             raise KeyboardInterrupt
+        with self._speaking:
+            self._progress(done, total, unit, note)
+
+    def _progress(self, done: float, total: float, unit: str, note: str) -> None:
         now = time.monotonic()
         if self._began == 0.0:
             self._began, self._start = now, done

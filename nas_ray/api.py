@@ -9,18 +9,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_ray._describe import check, spaces, spec_folder
-from nas_ray.assets import CATALOGUE
+from nas_ray._describe import check, spaces
 from nas_ray.errors import InfeasibleError, RunError, SpecError
 from nas_ray.report import RunReport
 from nas_ray.space import PathSpace
-from nas_ray.spec import Latency, TrialSpec, load_space, load_space_spec, load_trial
-from nas_ray.stages import STAGES, Console, Context, Run, Silent, execute, plan, remember, resume_command
+from nas_ray.spec import Latency, load_space
+from nas_ray.stages import (
+    STAGES,
+    Console,
+    Context,
+    Run,
+    Silent,
+    execute,
+    execute_one,
+    load_run_specs,
+    plan,
+    remember,
+    resume_command,
+)
 from nas_ray.tables import PartTable, read_parquet
 
 __all__ = [
@@ -57,19 +67,17 @@ def search(
     Raises:
         NasRayError: see ``nas_ray.errors``; what is finished stays, ``resume`` goes on from there.
     """
-    spec = _absolute(load_trial(trial, overrides))
-    run = Run.create(Path(storage), spec, _space_spec(spec, trial))
-    _announce(run, console)
-    remember(run, address)
-    check_inputs(run, console)
-    execute(run, console, address)
-    return run
+    return _go_on(Run.create(Path(storage), *load_run_specs(trial, overrides)), address, console)
 
 
 def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
     """Go on with an interrupted run from its last finished stage or checkpoint."""
-    run = Run.open(Path(folder))
-    _announce(run, console)
+    return _go_on(Run.open(Path(folder)), address, console)
+
+
+def _go_on(run: Run, address: str | None, console: Console | None) -> Run:
+    if console is not None:
+        console.say(f"run {run.folder}")
     remember(run, address)
     check_inputs(run, console)
     execute(run, console, address)
@@ -77,10 +85,10 @@ def resume(folder: str | Path, *, address: str | None = None, console: Console |
 
 
 def check_inputs(run: Run, console: Console | None = None) -> None:
-    """Refuse bad input before anything long starts: teacher, text, searcher.
+    """Refuse bad input before anything long starts: teacher, text, searcher, tracking, bounds on parameters.
 
     Raises:
-        TeacherError, TextError, AssetError, SpecError: what is wrong with which.
+        TeacherError, TextError, AssetError, SpecError, TrackingError, InfeasibleError: what is wrong with which.
     """
     from nas_ray.search import make_searcher
 
@@ -90,7 +98,10 @@ def check_inputs(run: Run, console: Console | None = None) -> None:
     if all(run.is_done(stage) for stage in STAGES):
         return
     from nas_ray.data import resolve_text
+    from nas_ray.tracking import check_uri
 
+    if run.spec.tracking.enabled:
+        check_uri(context.tracking_uri())
     _ = context.teacher_source
     for source in run.spec.text.sources:
         resolve_text(source.source, context.console.say)
@@ -106,7 +117,7 @@ def check_budget(context: Context) -> None:
     from nas_ray.search import table_problem
     from nas_ray.tables import Costs, params_table
 
-    known = {k: v for k, v in context.spec.search.constraints.items() if k in ("params", "encoder_params")}
+    known = {k: v for k, v in context.bounds.items() if k in ("params", "encoder_params")}
     if not known:
         return
     params = params_table(context.space, context.shape)
@@ -146,7 +157,8 @@ def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: in
 
 
 def status(folder: str | Path) -> dict[str, Any]:
-    """How far a run is: seconds by stage, training steps in checkpoints, candidates done, whether a driver works."""
+    """How far a run is: seconds by stage, training steps that every block has kept, candidates done, whether a driver
+    works."""
     from nas_ray.search import read_journal
 
     run = Run.open(Path(folder))
@@ -154,11 +166,10 @@ def status(folder: str | Path) -> dict[str, Any]:
     records = read_journal(run.folder / "journal.jsonl")
     kinds = [record["kind"] for record in records]
     done = {record["candidate_id"] for record in records if record["kind"] == "done"}
-    names = (file.stem for file in run.folder.glob("supernet/block-*/step-*.json"))
     return {
         "run": run.run_id,
         "stages": {stage: seconds.get(stage) if run.is_done(stage) else None for stage in STAGES},
-        "steps": max((int(name.removeprefix("step-")) for name in names), default=0),
+        "steps": _steps_kept(run),
         "num_steps": run.spec.supernet.steps,
         "candidates_suggested": kinds.count("suggested"),
         "candidates_done": len(done),
@@ -167,22 +178,23 @@ def status(folder: str | Path) -> dict[str, Any]:
     }
 
 
-def report(folder: str | Path, console: Console | None = None) -> Run:
-    """Write the report of a finished search again, and show it."""
-    from nas_ray.stages import report as stage
+def _steps_kept(run: Run) -> int:
+    """The step of the newest checkpoint of the block that is least far."""
+    if not isinstance(run.space, PathSpace):
+        return 0
+    folders = (run.folder / f"supernet/block-{block}" for block in range(run.space.num_blocks))
+    kept = ([int(file.stem.removeprefix("step-")) for file in folder.glob("step-*.json")] for folder in folders)
+    return min(max(steps, default=0) for steps in kept)
 
+
+def report(folder: str | Path, console: Console | None = None) -> Run:
+    """Write the report of a finished search again.
+
+    Raises:
+        RunError: the run is not finished.
+    """
     run = Run.open(Path(folder))
-    if not run.is_done("test"):
-        raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
-    context = Context(run, console or Silent())
-    run.lock()
-    try:
-        began = time.perf_counter()
-        outputs = stage.run(context)
-        run.mark_done("report", time.perf_counter() - began, outputs, list(STAGES))
-    finally:
-        context.close()
-        run.unlock()
+    execute_one(run, "report", console)
     return run
 
 
@@ -194,20 +206,7 @@ def rank(folder: str | Path, *, paths: int, address: str | None = None, console:
     Raises:
         RunError: the run is not finished.
     """
-    from nas_ray.stages import rank as stage
-
-    run = Run.open(Path(folder))
-    if not run.is_done("test"):
-        raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
-    context = Context(run, console or Silent(), address)
-    run.lock()
-    try:
-        began = time.perf_counter()
-        outputs = stage.run(context, paths)
-        run.mark_done("rank", time.perf_counter() - began, outputs, list(STAGES))
-    finally:
-        context.close()
-        run.unlock()
+    execute_one(Run.open(Path(folder)), "rank", console, address, paths=paths)
     return report(folder, console)
 
 
@@ -233,35 +232,6 @@ def profile(
     table.write(Path(output))
     shown.say(stage.describe(table))
     return table
-
-
-def _space_spec(spec: TrialSpec, trial: str) -> Any:
-    return load_space_spec(spec.space, spec_folder(trial))
-
-
-def _absolute(spec: TrialSpec) -> TrialSpec:
-    """Local teachers, texts and tables by absolute path, so that a run goes on from anywhere."""
-
-    def local(name: str) -> str:
-        return str(Path(name).expanduser().absolute()) if name.startswith((".", "~")) or Path(name).exists() else name
-
-    sources = tuple(
-        source if source.source in CATALOGUE else source.model_copy(update={"source": local(source.source)})
-        for source in spec.text.sources
-    )
-    table = None if spec.latency.table is None else local(spec.latency.table)
-    return spec.model_copy(
-        update={
-            "teacher": spec.teacher if spec.teacher in CATALOGUE else local(spec.teacher),
-            "text": spec.text.model_copy(update={"sources": sources}),
-            "latency": spec.latency.model_copy(update={"table": table}),
-        }
-    )
-
-
-def _announce(run: Run, console: Console | None) -> None:
-    if console is not None:
-        console.say(f"run {run.folder}")
 
 
 def load_report(folder: str | Path) -> RunReport:

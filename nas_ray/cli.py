@@ -220,9 +220,11 @@ def trials() -> None:
     """The shipped trial specs."""
     from nas_ray.spec import load_trial, shipped
 
-    for name in shipped("trials"):
+    names = shipped("trials")
+    width = max(map(len, names))
+    for name in names:
         spec = load_trial(name)
-        click.echo(f"{name:12} {spec.description} (space {spec.space}, {spec.search.num_candidates} candidates)")
+        click.echo(f"{name:{width}} {spec.description} (space {spec.space}, {spec.search.num_candidates} candidates)")
 
 
 @cli.command()

@@ -1,7 +1,7 @@
 """Text as packed token batches, in four splits cut by document."""
 
 from nas_ray.data._batches import Batch, Special, TokenBatches, load_batches
-from nas_ray.data._documents import paragraphs, resolve_text
+from nas_ray.data._documents import absolute_source, local_files, paragraphs, resolve_text
 from nas_ray.data._pack import SPLITS, Packed, pack, split_of
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     "Packed",
     "Special",
     "TokenBatches",
+    "absolute_source",
     "load_batches",
+    "local_files",
     "pack",
     "paragraphs",
     "resolve_text",

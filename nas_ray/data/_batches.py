@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas_ray import assets
 from nas_ray.data._documents import fingerprint, resolve_text
-from nas_ray.data._pack import SPLITS, Packed, packed_splits
+from nas_ray.data._pack import FORMAT, SPLITS, Packed, packed_splits
 from nas_ray.errors import TextError
 
 
@@ -89,7 +89,7 @@ class TokenBatches:
         return np.where(hidden & (kind >= 0.8) & (kind < 0.9), random, ids)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)  # two epochs of each split: 16 bytes a row
 def _order(
     sizes: tuple[int, ...], shares: tuple[float, ...], seed: int, split: int, epoch: int, batch: int
 ) -> NDArray[np.int64]:
@@ -128,12 +128,13 @@ def load_batches(
     """
     packed = []
     for name, _share, field in sources:
-        documents = list(resolve_text(name, progress)(field))
-        if not documents:
+        read = resolve_text(name, progress)
+        if next(read(field), None) is None:
             raise TextError(f"{name}: holds no text.")
         key = fingerprint(
             [
-                fingerprint(documents),
+                FORMAT,
+                fingerprint(read(field)),
                 tokenizer_key,
                 f"{tokenizer.cls_token_id} {tokenizer.sep_token_id}",
                 str(length),
@@ -143,7 +144,7 @@ def load_batches(
         )
         try:
             split = packed_splits(
-                documents,
+                read(field),
                 tokenizer,
                 length=length,
                 shares=shares,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import itertools
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from nas_ray import assets
 from nas_ray.errors import TextError
 
 _PREFIX = "dataset:"
+_KINDS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
 _MIN_CHARACTERS = 2000
 
 
 def resolve_text(source: str, progress: Callable[[str], None] | None = None) -> Callable[[str], Iterator[str]]:
-    """A reader of ``source``; called with the name of the text field it yields documents.
+    """A reader of ``source``; called with the name of the text field it yields documents, in the same order each time.
+
+    It holds one document at a time, however long the text is.
 
     Raises:
         TextError: the file or folder is missing, empty or not text.
@@ -30,25 +34,50 @@ def resolve_text(source: str, progress: Callable[[str], None] | None = None) -> 
     if source.startswith(_PREFIX):
         return lambda field: _dataset(source.removeprefix(_PREFIX), field)
     files = _files(source)
-    texts = [_read(file) for file in files]
-    if not any(text.strip() for text in texts):
+    filled = [file for file in files if _has_text(file)]  # all are read: what is no text is refused now
+    if not filled:
         raise TextError(f"{source}: the text is empty; accepted: UTF-8 text files with documents between blank lines.")
-    return lambda _field: (document for text in texts for document in paragraphs(text))
+    return lambda _field: (document for file in filled for document in paragraphs(_lines(file)))
 
 
-def paragraphs(text: str, min_characters: int = _MIN_CHARACTERS) -> Iterator[str]:
+def local_files(source: str) -> list[Path]:
+    """The files of this machine that ``source`` reads; none for a corpus of the catalogue or a data set of a hub."""
+    if source in assets.CATALOGUE:
+        return []
+    if not source.startswith(_PREFIX):
+        return _files(source) if os.path.exists(os.path.expanduser(source)) else []
+    name = source.removeprefix(_PREFIX)
+    if os.path.isdir(name):
+        return sorted(file for file in Path(name).rglob("*") if file.is_file())
+    return [Path(name)] if os.path.isfile(name) else sorted(map(Path, glob.glob(name)))
+
+
+def absolute_source(source: str) -> str:
+    """``source``, by absolute path if it is a local one: the same text from any working folder."""
+    if source in assets.CATALOGUE:
+        return source
+    prefix = _PREFIX if source.startswith(_PREFIX) else ""
+    name = source.removeprefix(prefix)
+    path = Path(os.path.expanduser(name))
+    is_file = bool(prefix) and path.suffix in _KINDS and "://" not in name
+    return f"{prefix}{path.absolute()}" if is_file or name.startswith((".", "~")) or os.path.exists(path) else source
+
+
+def paragraphs(lines: Iterable[str], min_characters: int = _MIN_CHARACTERS) -> Iterator[str]:
     """Consecutive paragraphs (between blank lines), joined until a document has ``min_characters``."""
-    held: list[str] = []
+    held: list[str] = []  # whole paragraphs
+    words: list[str] = []  # of the paragraph that is being read
     size = 0
-    for paragraph in re.split(r"\n\s*\n", text):
-        words = " ".join(paragraph.split())
-        if not words:
-            continue
-        held.append(words)
-        size += len(words)
-        if size >= min_characters:
-            yield " ".join(held)
-            held, size = [], 0
+    for line in itertools.chain(lines, [""]):
+        if found := line.split():
+            words += found
+        elif words:
+            held.append(" ".join(words))
+            size += len(held[-1])
+            words = []
+            if size >= min_characters:
+                yield " ".join(held)
+                held, size = [], 0
     if held:
         yield " ".join(held)
 
@@ -77,14 +106,24 @@ def _files(source: str) -> list[Path]:
     )
 
 
-def _read(file: Path) -> str:
+def _has_text(file: Path) -> bool:
+    return sum(bool(line.strip()) for line in _lines(file)) > 0
+
+
+def _lines(file: Path) -> Iterator[str]:
+    at = 0
     try:
-        data = file.read_bytes()
-        if b"\0" in data:
-            raise TextError(f"{file}: a binary file; accepted: UTF-8 text.")
-        return data.decode("utf-8").removeprefix("\ufeff")
+        with file.open("rb") as stream:
+            for line in stream:
+                if b"\0" in line:
+                    raise TextError(f"{file}: a binary file; accepted: UTF-8 text.")
+                text = line.decode("utf-8")
+                yield text if at else text.removeprefix("\ufeff")
+                at += len(line)
     except UnicodeDecodeError as error:
-        raise TextError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); convert it first.") from error
+        raise TextError(
+            f"{file}: not UTF-8 text ({error.reason} at byte {at + error.start}); convert it first."
+        ) from error
     except OSError as error:
         raise TextError(f"{file}: cannot be read: {error.strerror}.") from error
 
@@ -94,8 +133,7 @@ def _dataset(name: str, field: str) -> Iterator[str]:
     import datasets
 
     datasets.disable_progress_bars()
-    kinds = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
-    kind = kinds.get(Path(name).suffix)
+    kind = _KINDS.get(Path(name).suffix)
     try:
         if kind is None:
             data = datasets.load_dataset(name, split="train")

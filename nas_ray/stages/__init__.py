@@ -1,9 +1,10 @@
-"""The pipeline, read top to bottom: profile, supernet, tabulate, search, test, report."""
+"""The pipeline, read top to bottom: profile, supernet, tabulate, search, test, rank, report."""
 
 from nas_ray.stages._context import Console, Context, Silent
-from nas_ray.stages._pipeline import STAGES, execute, remember, resume_command
+from nas_ray.stages._pipeline import STAGES, execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
+from nas_ray.stages._trial import load_run_specs
 
 __all__ = [
     "STAGES",
@@ -13,6 +14,8 @@ __all__ = [
     "Run",
     "Silent",
     "execute",
+    "execute_one",
+    "load_run_specs",
     "plan",
     "remember",
     "resume_command",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from nas_ray.errors import NasRayError, StageError
+from nas_ray.errors import NasRayError, RunError, StageError
 from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._inputs import check_same
 from nas_ray.stages._run import Run
 
 STAGES = {
@@ -26,50 +30,85 @@ _COMMAND: list[str] = []
 
 
 def resume_command() -> str | None:
-    """How to go on with the run that this process drives or drove."""
+    """How to go on with what this process does or did last."""
     return _COMMAND[-1] if _COMMAND else None
 
 
-def remember(run: Run, address: str | None) -> None:
+def remember(run: Run, address: str | None = None, *, command: str = "resume", options: str = "") -> None:
     """Make ``resume_command`` speak of ``run``."""
     where = f" --address {shlex.quote(address)}" if address else ""
-    _COMMAND.append(f"nas-ray resume {shlex.quote(str(run.folder))}{where}")
+    _COMMAND[:] = [f"nas-ray {command} {shlex.quote(str(run.folder))}{options}{where}"]
 
 
-def _set_aside(journal: Path) -> None:
-    """Keep a journal of candidates that older tables and weights judged, under another name."""
-    if journal.is_file():
-        journal.rename(journal.with_name(f"journal-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
-
-
-def execute(run: Run, console: Console | None = None, address: str | None = None) -> Context:
+def execute(run: Run, console: Console | None = None, address: str | None = None) -> None:
     """Run all stages that are not done.
 
     Raises:
+        RunError: another process drives the run, or its inputs are not what they were.
         NasRayError: what a stage raises; an error that is nobody's own becomes a StageError.
     """
+    with _driven(run, console, address) as context:
+        first = next((number for number, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
+        for number, (stage, title) in enumerate(STAGES.items()):
+            todo = number >= first  # also what was done with older results of an earlier stage
+            context.console.say(f"[{number + 1}/{len(STAGES)}] {stage}: {title if todo else 'done'}")
+            if todo:
+                _run_stage(context, stage)
+
+
+def execute_one(
+    run: Run, stage: str, console: Console | None = None, address: str | None = None, **options: Any
+) -> None:
+    """Run ``stage`` of a run whose search is finished, again; ``options`` go to the stage.
+
+    Raises:
+        RunError: the run is not finished, or as ``execute``. NasRayError: as ``execute``.
+    """
+    if not run.is_done("test"):
+        raise RunError(f"{run.folder}: the run is not finished; go on with `nas-ray resume {run.folder}`.")
+    words = "".join(f" --{name} {value}" for name, value in options.items())
+    remember(run, address, command=stage, options=words)
+    with _driven(run, console, address) as context:
+        _run_stage(context, stage, **options)
+
+
+@contextmanager
+def _driven(run: Run, console: Console | None, address: str | None) -> Iterator[Context]:
+    """The run, locked and with the inputs it began with; workers and tracker end with the block."""
     context = Context(run, console or Silent(), address)
     run.lock()
-    remember(run, address)
-    stage = ""
     try:
-        first = next((name for name in STAGES if not run.is_done(name)), None)
-        for number, (stage, title) in enumerate(STAGES.items(), start=1):
-            if first is None or list(STAGES).index(stage) < list(STAGES).index(first):
-                context.console.say(f"[{number}/{len(STAGES)}] {stage}: done")
-                continue
-            context.console.say(f"[{number}/{len(STAGES)}] {stage}: {title}")
-            began = time.perf_counter()
-            outputs: list[Path] = importlib.import_module(f"nas_ray.stages.{stage}").run(context)
-            run.mark_done(stage, time.perf_counter() - began, outputs, list(STAGES))
-            if stage == "tabulate":
-                _set_aside(context.path("journal.jsonl"))
+        check_same(run)
+        yield context
+    finally:
+        context.close()
+        run.unlock()
+
+
+def _run_stage(context: Context, stage: str, **options: Any) -> None:
+    """Run one stage and record it; its seconds count even if it is interrupted."""
+    run, began, done = context.run, time.perf_counter(), False
+    try:
+        outputs: list[Path] = importlib.import_module(f"nas_ray.stages.{stage}").run(context, **options)
+        if stage == "tabulate":
+            _set_aside(context.path("journal.jsonl"))
+        run.mark_done(stage, time.perf_counter() - began, outputs, list(STAGES))
+        done = True
     except (NasRayError, KeyboardInterrupt):
         raise
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise StageError(stage, f"{type(error).__name__}: {reason[0] if reason else ''}") from error
     finally:
-        context.close()
-        run.unlock()
-    return context
+        if not done:
+            with suppress(OSError, RunError):  # the disk may be what failed
+                run.add_seconds(stage, time.perf_counter() - began)
+
+
+def _set_aside(journal: Path) -> None:
+    """Keep a journal of candidates that older tables and weights judged, under another name.
+
+    Before ``tabulate`` counts as done: a kill in between must not leave it to the next search.
+    """
+    if journal.is_file():
+        journal.rename(journal.with_name(f"journal-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))

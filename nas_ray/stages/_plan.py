@@ -14,8 +14,10 @@ from nas_ray import assets
 from nas_ray.errors import SpecError, TeacherError
 from nas_ray.search import make_searcher
 from nas_ray.space import PathSpace, TeacherShape
-from nas_ray.spec import TrialSpec, find, load_space_spec, load_trial, spec_hash
+from nas_ray.spec import TrialSpec
 from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
+from nas_ray.stages._run import Run
+from nas_ray.stages._trial import load_run_specs
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,13 @@ class Plan:
 
 def plan(trial: str, *, overrides: Sequence[str] = (), storage: str | Path = "runs") -> Plan:
     """Check ``trial`` and estimate its stages on this machine."""
-    spec = load_trial(trial, overrides)
-    space_spec = load_space_spec(spec.space, find(trial, "trials", "trial spec").parent)
+    spec, space_spec = load_run_specs(trial, overrides)
     space = space_spec.build()
     if not isinstance(space, PathSpace):
         raise SpecError(f"space '{space.name}' is of kind uniform; `nas-ray search` accepts kind paths", key="space")
     chosen = spec.search.searcher
     make_searcher(chosen.name, space, len(spec.search.objectives), spec.seed, chosen.options)  # refuses what it must
-    folder = Path(storage) / f"{spec.name}-{spec_hash(spec, space_spec)}"
+    folder = Run.place(Path(storage), spec, space_spec)
     lines = [
         f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else ""),
         f"space       {space.name}: {space.num_blocks} blocks, {len(space.paths)} paths a block, "
@@ -67,8 +68,8 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
     several = f" in each of {workers} replicas" if workers > 1 else ""
     lines = [
         f"training    {supernet.steps:,} steps of {text.batch_sequences} x {text.sequence_length} = {batch:,} tokens"
-        f"{several}, {supernet.paths_per_step} paths a step (law {supernet.sampling}): {_count(tokens)} tokens a "
-        f"block, start {supernet.start}",
+        f"{several}, {supernet.updates} updates x {supernet.paths_per_update} paths a step (law {supernet.sampling}): "
+        f"{_count(tokens)} tokens a block, start {supernet.start}",
     ]
     if (course := shrinking(spec, space)) is not None and supernet.shrink is not None:
         lines.append(

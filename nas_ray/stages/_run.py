@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nas_ray._files import write_text
 from nas_ray.errors import RunError
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, parse, spec_hash, to_yaml
@@ -44,6 +45,11 @@ class Run:
         """The search space."""
         return self.space_spec.build()
 
+    @staticmethod
+    def place(storage: Path, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> Path:
+        """The folder of these specs below ``storage``, whether it is there or not."""
+        return storage.expanduser().absolute() / f"{spec.name}-{spec_hash(spec, space_spec)}"
+
     @classmethod
     def create(cls, storage: Path, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> Run:
         """The folder of this spec below ``storage``, made if it is not there.
@@ -51,7 +57,7 @@ class Run:
         Raises:
             RunError: the storage folder cannot be written.
         """
-        folder = storage.expanduser().absolute() / f"{spec.name}-{spec_hash(spec, space_spec)}"
+        folder = cls.place(storage, spec, space_spec)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "spec.yaml").is_file():
@@ -91,7 +97,7 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Finished stages: seconds, outputs and their sha256."""
+        """Finished stages: seconds, outputs and their sha256; seconds of interrupted ones; what the inputs held."""
         file = self.folder / "manifest.json"
         if not file.is_file():
             return {"format": _FORMAT, "stages": {}}
@@ -113,14 +119,38 @@ class Run:
     def mark_done(self, stage: str, seconds: float, outputs: Sequence[Path], stages: Sequence[str]) -> None:
         """Record a finished stage; of ``stages``, in their order, those after it have to run again."""
         manifest = self.manifest
-        before = manifest["stages"].get(stage, {}).get("seconds", 0.0)
+        interrupted = manifest.setdefault("interrupted", {})
+        before = interrupted.pop(stage, 0.0)
+        if stage != stages[-1]:  # the report is written anew whenever it is asked for
+            before += manifest["stages"].get(stage, {}).get("seconds", 0.0)
         for later in stages[stages.index(stage) + 1 :]:
             manifest["stages"].pop(later, None)
+            interrupted.pop(later, None)
         manifest["stages"][stage] = {
             "seconds": round(before + seconds, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "outputs": {str(path.relative_to(self.folder)): _sha256(path) for path in outputs},
         }
+        self._write(manifest)
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Count what was spent on a stage that did not end."""
+        manifest = self.manifest
+        interrupted = manifest.setdefault("interrupted", {})
+        interrupted[stage] = round(interrupted.get(stage, 0.0) + seconds, 2)
+        self._write(manifest)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What text, teacher and latency table held when the run began: a hash by name."""
+        return dict(self.manifest.get("inputs", {}))
+
+    def add_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Remember what inputs hold."""
+        manifest = self.manifest
+        self._write({**manifest, "inputs": {**manifest.get("inputs", {}), **inputs}})
+
+    def _write(self, manifest: Mapping[str, Any]) -> None:
         write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))
 
     def stage_seconds(self) -> dict[str, float]:
@@ -171,14 +201,6 @@ class Run:
         finally:
             os.close(descriptor)
         return False
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write to a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nas_ray._files import replace_file
 from nas_ray.errors import TableError
 
 _KEY = b"nas_ray"
 
 
 def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]], metadata: Mapping[str, Any]) -> None:
-    """Write ``columns`` and JSON ``metadata`` to a temporary name beside ``path``, then rename."""
+    """Write ``columns`` and JSON ``metadata`` to ``path``; makes its folder."""
     table = pa.table(dict(columns)).replace_schema_metadata({_KEY: json.dumps(metadata).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file)
 
 
 def read_parquet(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,24 @@ def test_an_interrupt_that_a_library_swallowed_comes_back_at_the_next_progress(
     console.say("still speaks")
     with pytest.raises(KeyboardInterrupt):
         console.progress(2, 2, "steps")
+
+
+def test_threads_speak_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas_ray._console import TerminalConsole
+
+    console, inside, most = TerminalConsole(), [0], [0]
+
+    def slow(*_args: object, **_options: object) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.002)
+        inside[0] -= 1
+
+    monkeypatch.setattr(console.rich, "print", slow)
+    asks = (lambda: console.say("x"), lambda: console.show("x"), lambda: console.progress(1, 1, "steps"))
+    threads = [threading.Thread(target=lambda ask=ask: [ask() for _ in range(20)]) for ask in asks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1

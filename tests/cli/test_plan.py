@@ -80,6 +80,17 @@ def test_the_supernets_weights_are_counted(start: Any) -> None:
     assert memory.total == sum(vars(memory).values())
 
 
+def test_work_space_is_that_of_one_update_and_on_a_gpu_that_of_scoring() -> None:
+    def work(*overrides: str) -> int:
+        sizes = ("text.batch_sequences=512", "text.calibrate_batches=2", "text.select_batches=1", "search.rungs=[1]")
+        return estimate("quickstart", MINILM, *sizes, "tabulate.select_batches=1", *overrides).memory().work
+
+    whole, quarter = work("supernet.updates=1"), work("supernet.updates=4")
+    assert quarter < whole
+    assert work("supernet.updates=1", "supernet.device=cuda", "tabulate.memory_bytes=0") == whole
+    assert work("supernet.device=cuda", "tabulate.memory_bytes=90000000000") == 90_000_000_000
+
+
 def test_boundaries_are_counted_as_the_cache_counts_them() -> None:
     import torch
 

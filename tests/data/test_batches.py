@@ -292,34 +292,34 @@ def test_changed_text_is_packed_anew(load: Callable[..., TokenBatches], other_te
     assert digest(load(file)) != first
 
 
-@pytest.mark.parametrize("damage", ["empty file", "missing file", "no splits"])
+@pytest.mark.parametrize("damage", ["empty file", "missing file", "no index", "another index"])
 def test_a_damaged_cache_is_made_again(
     load: Callable[..., TokenBatches], other_text: Path, tmp_path: Path, damage: str
 ) -> None:
     first = digest(load(other_text, cache=tmp_path))
     (folder,) = (tmp_path / "text").iterdir()
-    (arrow,) = (folder / "select").glob("*.arrow")
     match damage:
         case "empty file":
-            arrow.write_bytes(b"")
+            (folder / "select.ids").write_bytes(b"")
         case "missing file":
-            arrow.unlink()
+            (folder / "select.ids").unlink()
+        case "no index":
+            (folder / "index.json").unlink()
         case _:
-            (folder / "dataset_dict.json").unlink()
+            (folder / "index.json").write_text("{}")
     assert digest(load(other_text, cache=tmp_path)) == first
 
 
 def test_a_failed_build_leaves_nothing(
     load: Callable[..., TokenBatches], other_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
+    from nas_ray.data import _pack
 
-    def full(self: Any, folder: str) -> None:
-        (Path(folder) / "half").write_text("half")
+    def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(datasets.DatasetDict, "save_to_disk", full)
+        patch.setattr(_pack, "sync", full)
         with pytest.raises(OSError, match="No space"):
             load(other_text, cache=tmp_path)
     assert not list((tmp_path / "text").iterdir())

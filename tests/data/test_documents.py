@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,21 @@ def test_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read("~/x.txt") == ["at home"]
 
 
+def slow_paragraphs(text: str, size: int) -> list[str]:
+    """The rule, over the whole text at once."""
+    found: list[list[str]] = [[]]
+    for paragraph in filter(None, (" ".join(p.split()) for p in re.split(r"\n\s*\n", text))):
+        found[-1].append(paragraph)
+        if sum(map(len, found[-1])) >= size:
+            found.append([])
+    return [" ".join(document) for document in found if document]
+
+
 @given(st.lists(st.text(alphabet="ab \n\t\u2028é", max_size=40), max_size=12), st.integers(1, 50))
 def test_paragraphs_keep_every_word(pieces: list[str], size: int) -> None:
     text = "\n\n".join(pieces)
-    found = list(paragraphs(text, size))
+    found = list(paragraphs(text.split("\n"), size))
+    assert found == list(slow_paragraphs(text, size))
     assert " ".join(found).split() == text.split()
     assert all(len(document) >= size for document in found[:-1])
     assert all(document == " ".join(document.split()) and document for document in found)

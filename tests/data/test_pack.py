@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_ray.data import SPLITS, Packed, pack, split_of
+from nas_ray.data._pack import Packer
 
 SHARES = {"train": 0.8, "calibrate": 0.08, "select": 0.06, "test": 0.06}
 WEIGHTS = st.lists(st.integers(1, 50), min_size=4, max_size=4)
@@ -106,3 +107,16 @@ def test_a_last_row_that_is_not_full(size: int, rows: list[list[int]]) -> None:
 def test_nothing_to_pack() -> None:
     assert pack([], [], 8, FIRST, LAST).ids.shape == (0, 8)
     assert pack([[]], [0], 8, FIRST, LAST).ids.tolist() == [[101, 102, 102, -1, -1, -1, -1, -1]]
+
+
+@settings(max_examples=60)
+@given(parts=st.lists(TOKENS, min_size=1, max_size=5), length=st.integers(3, 20))
+def test_rows_are_the_same_however_the_documents_come(parts: list[list[list[int]]], length: int) -> None:
+    packer = Packer(length, FIRST, LAST)
+    found = [packer.add(tokens, [100 * n + k for k in range(len(tokens))]) for n, tokens in enumerate(parts)]
+    found.append(packer.end())
+    numbers = [100 * n + k for n, tokens in enumerate(parts) for k in range(len(tokens))]
+    expected = slow_pack([document for tokens in parts for document in tokens], numbers, length)
+    np.testing.assert_array_equal(np.concatenate([rows.ids for rows in found]), expected.ids)
+    np.testing.assert_array_equal(np.concatenate([rows.documents for rows in found]), expected.documents)
+    assert packer.count == len(expected.ids)

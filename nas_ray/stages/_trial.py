@@ -1,0 +1,40 @@
+"""A trial spec as a run keeps it: local inputs by absolute path, so that it goes on from anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas_ray.assets import CATALOGUE
+from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, find, load_space_spec, load_trial
+
+
+def load_run_specs(trial: str, overrides: Sequence[str] = ()) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec]:
+    """The spec of ``trial`` and that of its space; together they name the run's folder.
+
+    Raises:
+        SpecError: no such spec or space, or something in them is not accepted.
+    """
+    spec = load_trial(trial, overrides)
+    return _absolute(spec), load_space_spec(spec.space, find(trial, "trials", "trial spec").parent)
+
+
+def _absolute(spec: TrialSpec) -> TrialSpec:
+    from nas_ray.data import absolute_source
+
+    sources = tuple(s.model_copy(update={"source": absolute_source(s.source)}) for s in spec.text.sources)
+    table = None if spec.latency.table is None else _local(spec.latency.table)
+    return spec.model_copy(
+        update={
+            "teacher": spec.teacher if spec.teacher in CATALOGUE else _local(spec.teacher),
+            "text": spec.text.model_copy(update={"sources": sources}),
+            "latency": spec.latency.model_copy(update={"table": table}),
+        }
+    )
+
+
+def _local(name: str) -> str:
+    """``name`` by absolute path, unless it may be that of the model hub."""
+    path = os.path.expanduser(name)
+    return str(Path(path).absolute()) if name.startswith((".", "~")) or os.path.exists(path) else name
