@@ -115,9 +115,12 @@ class RayBlocks:
         return self._get([a.score.remote(ids) for a, ids in zip(self.actors, path_ids, strict=True)])
 
     def publish(self) -> list[Any]:
-        references = [actor.publish.remote() for actor in self.actors]
-        ray.wait(references, num_returns=len(references), fetch_local=False)
-        return references
+        # Owned by this process, on its node: a node that is lost in the search takes none of it along.
+        references, published = [actor.publish.remote() for actor in self.actors], []
+        while references:
+            shared = self._get([references.pop(0)])[0]
+            published.append(None if shared is None else ray.put(shared))
+        return published
 
     def close(self) -> None:
         self.release()

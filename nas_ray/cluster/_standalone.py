@@ -14,6 +14,7 @@ from ray.tune import Callback
 from nas_ray.cluster._blocks import RayBlocks
 from nas_ray.cluster._tune import NotPickled
 from nas_ray.distill import StandAlonePlan
+from nas_ray.errors import NasRayError, StageError
 from nas_ray.space import Start
 
 
@@ -61,13 +62,19 @@ def run_standalone(
     seed: int,
     tell: Callable[[int, str, float], None],
 ) -> None:
-    """Train every (block, path id) of ``tasks``, one a block at a time; ``tell`` hears of each that has ended."""
+    """Train every (block, path id) of ``tasks``, one a block at a time; ``tell`` hears of each that has a loss.
+
+    Those whose worker was lost have none, and are the caller's to ask for again.
+
+    Raises:
+        StageError: what the first failed training says.
+    """
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
     trainable = tune.with_parameters(
         StandAloneTrial, actors=blocks.actors, plan=plan, batches=batches, start=start, seed=seed
     )
     try:
-        tune.Tuner(
+        found = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 0.01}),  # the block actors compute; Tune wants some
             param_space={"task": tune.grid_search(list(tasks))},
             tune_config=tune.TuneConfig(max_concurrent_trials=blocks.num_blocks, reuse_actors=True),
@@ -76,8 +83,22 @@ def run_standalone(
                 storage_path=folder,
                 verbose=0,
                 callbacks=[_Listener(tell)],
+                failure_config=tune.FailureConfig(fail_fast=True),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    for error in found.errors:
+        _raise_unless_lost(error)
+
+
+def _raise_unless_lost(error: BaseException) -> None:
+    """Raise what a training raised, under the layers of Ray; a lost actor or object is no error of it."""
+    while isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        error = error.cause
+    if isinstance(error, NasRayError):
+        raise error
+    if isinstance(error, ray.exceptions.RayTaskError) or not isinstance(error, ray.exceptions.RayError):
+        reason = str(error).strip().splitlines()
+        raise StageError("rank", f"{type(error).__name__}: {reason[-1] if reason else ''}") from error

@@ -79,11 +79,14 @@ class NotPickled:
 
 
 class SessionSearcher(NotPickled, Searcher):
-    """Tune's searcher over the session: suggests its tasks, tells it when a trial has ended."""
+    """Tune's searcher over the session: suggests its tasks, tells it when a trial has ended.
 
-    def __init__(self, session: SearchSession) -> None:
+    ``errors`` are what trials raised last, by trial id; the scheduler writes them.
+    """
+
+    def __init__(self, session: SearchSession, errors: Mapping[str, BaseException]) -> None:
         super().__init__(metric="loss", mode="min")
-        self.session = session
+        self.session, self.errors = session, errors
         self.candidates: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -98,7 +101,8 @@ class SessionSearcher(NotPickled, Searcher):
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.session.ended(self.candidates[trial_id], "the trial raised an error" if error else None)
+        raised = self.errors.get(trial_id, RuntimeError("Tune gave no reason")) if error else None
+        self.session.ended(self.candidates[trial_id], raised)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the search's memory."""
@@ -108,13 +112,18 @@ class SessionSearcher(NotPickled, Searcher):
 
 
 class SessionScheduler(NotPickled, TrialScheduler):
-    """Tune's scheduler over the session: reports rungs, stops whom it tells to stop."""
+    """Tune's scheduler over the session: reports rungs, stops whom it tells to stop, keeps what trials raise."""
 
     _supports_buffered_results = False
 
-    def __init__(self, session: SearchSession, progress: Callable[[SearchSession], None]) -> None:
+    def __init__(
+        self,
+        session: SearchSession,
+        errors: dict[str, BaseException],
+        progress: Callable[[SearchSession], None],
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.session, self.progress = session, progress
+        self.session, self.errors, self.progress = session, errors, progress
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
@@ -123,7 +132,10 @@ class SessionScheduler(NotPickled, TrialScheduler):
         """Nothing to prepare."""
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """The searcher hears of it too, and tells the session."""
+        """Remember why: the trial may begin again, and of its end the searcher hears only that it failed."""
+        error = trial.get_pickled_error()
+        if error is not None:
+            self.errors[trial.trial_id] = getattr(error, "cause", None) or error  # Ray wraps what was raised
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         goes_on = self.session.report(trial.config["candidate_id"], result["rung"], result["loss"])
@@ -159,13 +171,14 @@ def run_search(
     threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
     shared = SharedRun(config, tuple(blocks), threads)
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
+    errors: dict[str, BaseException] = {}
     trainable = tune.with_resources(tune.with_parameters(CandidateTrial, shared=shared), {"cpu": _CPUS * threads})
     try:
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=SessionSearcher(session),
-                scheduler=SessionScheduler(session, progress),
+                search_alg=SessionSearcher(session, errors),
+                scheduler=SessionScheduler(session, errors, progress),
                 num_samples=-1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,

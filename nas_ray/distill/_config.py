@@ -24,7 +24,7 @@ class BlockConfig:
     basis: str
     steps: int
     batches: int  # distinct training batches
-    paths_per_step: int
+    paths_per_update: int
     learning_rate: float
     warmup: float
     weight_decay: float
@@ -37,15 +37,17 @@ class BlockConfig:
     evaluations: int
     ridges: tuple[float, ...]
     tile_tokens: int
-    updates: int = 1  # optimizer updates of a step, each on its own part of the batch
-    sampling: Law = "depths"
-    rate_exponent: float = 1.0  # learning rate at a width: that of the spec times (hidden / width) to this power
-    select_batches: int | None = None  # that paths are scored on
-    threads: int | None = None
-    replicas: int = 1  # workers that train this block together
-    rank: int = 0  # of this one; rank 0 also evaluates, shrinks and writes checkpoints
-    shrink: ShrinkPlan | None = None
+    updates: int  # optimizer updates of a step, each on its own part of the batch
+    sampling: Law
+    rate_exponent: float  # learning rate at a width: that of the spec times (hidden / width) to this power
+    select_batches: int | None  # that paths are scored on
+    score_precision: str  # of the operations while paths are scored
+    score_bytes: int  # of a GPU's memory for prefixes that are extended at once
+    replicas: int  # workers that train this block together
+    shrink: ShrinkPlan | None
     latencies: Mapping[str, float] = field(default_factory=dict)  # path id → ms, for shrinking
+    threads: int | None = None
+    rank: int = 0  # of this worker; rank 0 also evaluates, shrinks and writes checkpoints
 
     def epoch_of(self, step: int) -> int | None:
         """The shrinking epoch that ends with ``step`` steps, if one does."""

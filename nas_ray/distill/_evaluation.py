@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas_ray.blocks import prior_of, reduced_embedding
 from nas_ray.distill._store import Boundary
-from nas_ray.measure import ScoreSets, States, refit, split_calibration
+from nas_ray.measure import ScoreSets, States, linear_loss, rank_floors, refit, split_calibration
 from nas_ray.teacher import TeacherEmbedding
 
 Array = NDArray[Any]
@@ -72,9 +72,12 @@ class EvaluationStates:
         norm_eps: float,
         ridges: Sequence[float],
     ) -> dict[str, float]:
-        """Loss on *select* of slot 0 by part (``e128``, ...): the reduced embedding plus a refitted map."""
+        """Loss on *select* of slot 0 by part (``e128``, ...): the reduced embedding plus a refitted map.
+
+        The teacher's own embedding, loss 0, is that of its hidden size: ELECTRA's word vectors may be narrower.
+        """
         words, positions = embedding.tables(num_positions)
-        hidden, device = words.shape[1], words.device
+        hidden, device = sets.fit.inputs.shape[-1], words.device
         sets = ScoreSets(*(States(s.inputs, s.inputs, s.mask) for s in sets.all))  # its output is the target
         calibrate = _tensor(_in_order(self._ids["calibrate"]), device)
         select = _tensor(_in_order(self._ids["select"])[: len(sets.select.inputs)], device)
@@ -92,6 +95,15 @@ class EvaluationStates:
             error = sets.select.rows((output - sets.select.targets).square()).double().mean()
             found[f"e{size}"] = float(error) / sets.select.variance()
         return found
+
+
+def baselines(sets: ScoreSets, ridges: Sequence[float], widths: Sequence[int]) -> dict[str, Any]:
+    """What a block's paths are judged against: the target's ``variance``, ``linear_loss``, and ``floors`` by width."""
+    return {
+        "variance": sets.fit.variance(),
+        "linear_loss": linear_loss(sets, ridges),
+        "floors": rank_floors(sets, widths),
+    }
 
 
 def _tensor(array: Array, device: torch.device) -> Tensor:

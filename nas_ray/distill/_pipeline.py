@@ -53,7 +53,7 @@ class Blocks(Protocol):
         """Score the given paths of every block, all blocks at once; None of a block that is not prepared."""
 
     def publish(self) -> list[Any]:
-        """The shared arrays of every block, as they are passed to candidates."""
+        """The shared arrays of every block, as they are passed to candidates; None of one that is not prepared."""
 
     def close(self) -> None:
         """End the workers."""
@@ -178,6 +178,7 @@ def train(
         held = [set()] * replicas
         step = _gather(blocks, batches, counts)
     blocks.release()
+    blocks.call("end_training")
 
 
 def _gather(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) -> int:

@@ -48,7 +48,7 @@ _last: tuple[Sequence[Path], Mapping[int, _Width]] | None = None
 
 
 def step_paths(paths: Sequence[Path], count: int, seed: int, block: int, step: int, law: Law = "depths") -> list[Path]:
-    """``count`` paths for one step.
+    """``count`` paths for one update, which ``step`` numbers.
 
     ``paths``: uniform over paths, as in NAS-BERT, which gives most steps to the deepest ones (80 % in its space). All
     others take the widths in turn. ``widths``: then uniform over the paths of that width. ``depths``: uniform over

@@ -48,10 +48,10 @@ class ShrinkPlan:
     sample: int
     keep: int
     remove: float
-    mode: Literal["paths", "operations", "none"] = "paths"
-    latency: LatencyRule = "at_most"
-    batches: int | None = None
-    stop: bool = False
+    mode: Literal["paths", "operations", "none"]
+    latency: LatencyRule
+    batches: int | None
+    stop: bool
 
     def quota(self, count: int) -> int:
         """How many of ``count`` go: a share below 1, else a number; at least one, at most all."""

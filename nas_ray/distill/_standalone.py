@@ -11,6 +11,7 @@ from nas_ray.blocks import BlockSupernet, Numerics
 from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
+from nas_ray.errors import StageError
 from nas_ray.measure import ScoreSets, score_paths
 from nas_ray.space import Path, PathSpace, Start
 from nas_ray.teacher import TeacherBlock
@@ -39,6 +40,26 @@ class StandAlone:
     cache: BoundaryCache
     precision: str
     device: str
+
+    def expect(self, limit: int) -> None:
+        """Forget the boundaries of earlier trainings; keep up to ``limit`` bytes of those that will come."""
+        self.cache.close()
+        self.cache = BoundaryCache(limit)
+
+    def complete(self, batches: int) -> bool:
+        """Whether ``batches`` boundaries are here.
+
+        Raises:
+            StageError: there was no room for them all.
+        """
+        if all(index in self.cache.held for index in range(batches)):
+            return True
+        if self.cache.refused:
+            raise StageError(
+                "rank", f"the hidden states of {batches} batches cannot be kept: {self.cache.refused}; "
+                "accepted: a smaller ranking.tokens, or a TMPDIR with more room."
+            )  # fmt: skip
+        return False
 
     def loss(
         self,

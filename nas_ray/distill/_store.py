@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from nas_ray._files import replace_file, write_text
 
 
 @dataclass
@@ -39,10 +40,13 @@ class Boundary:
 
 
 class BoundaryCache:
-    """Boundaries by batch, in one unnamed temporary file, up to ``limit`` bytes; it vanishes with this process."""
+    """Boundaries by batch, in one unnamed temporary file, up to ``limit`` bytes; it vanishes with this process.
+
+    ``refused`` says why the first boundary that was not kept found no room.
+    """
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.used = limit, 0
+        self.limit, self.used, self.refused = limit, 0, ""
         self.held: dict[int, list[_Record]] = {}
         self._file: BinaryIO | None = None
 
@@ -50,7 +54,10 @@ class BoundaryCache:
         """Keep ``boundary`` if there is room; a full disk ends the keeping, not the training."""
         tensors = [boundary.inputs, boundary.targets] + ([] if boundary.mask is None else [boundary.mask])
         size = sum(tensor.nbytes for tensor in tensors)
-        if batch in self.held or self.used + size > self.limit:
+        if batch in self.held:
+            return
+        if self.used + size > self.limit:
+            self.refused = self.refused or f"they are limited to {self.limit:,} bytes"
             return
         try:
             if self._file is None:
@@ -61,8 +68,9 @@ class BoundaryCache:
                 records.append(_Record(self.used, array.shape, array.dtype))
                 _write(self._file, self.used, array)
                 self.used += array.nbytes
-        except OSError:
+        except OSError as error:
             self.limit = self.used
+            self.refused = self.refused or f"{tempfile.gettempdir()}: {error.strerror or error}"
         else:
             self.held[batch] = records
 
@@ -80,6 +88,7 @@ class BoundaryCache:
     def close(self) -> None:
         """Free the disk."""
         self.held.clear()
+        self.used = 0
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -118,16 +127,14 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write both files under temporary names, then rename; the JSON last, it makes the checkpoint count."""
+        """Write both files; the JSON last, it makes the checkpoint count."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for torn in self.folder.glob("step-*.tmp"):  # of a worker that died while it wrote
             torn.unlink(missing_ok=True)
         stem = self.folder / f"step-{step:08d}"
-        temporary = stem.with_suffix(f".{os.getpid()}.tmp")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-        temporary.replace(stem.with_suffix(".safetensors"))
-        temporary.write_text(json.dumps({"step": step, **state}), encoding="utf-8")
-        temporary.replace(stem.with_suffix(".json"))
+        with replace_file(stem.with_suffix(".safetensors")) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        write_text(stem.with_suffix(".json"), json.dumps({"step": step, **state}))
         for old in sorted(self.folder.glob("step-*.json"))[:-2]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nas_ray.blocks import BlockSupernet
+from nas_ray.distill._config import BlockConfig
+from nas_ray.distill._replicas import ReplicaGroup
+from nas_ray.distill._store import Boundary
+from nas_ray.space import Path
+
 _BETAS = (0.9, 0.98)
 
 
@@ -38,7 +44,8 @@ def has_native_bf16(device: str) -> bool:
 class Trainer:
     """Optimises the weights that a step's losses touch; the others are not even decayed.
 
-    ``scale`` multiplies the learning rate by name of the weight; gradients are clipped by weights of equal scale.
+    ``width`` says by name which width a weight belongs to: widths share nothing, so the gradients of each are clipped
+    by themselves, and ``scale`` multiplies the learning rate of each.
     """
 
     def __init__(
@@ -50,17 +57,18 @@ class Trainer:
         clip: float,
         precision: str,
         device: str = "cpu",
-        scale: Callable[[str], float] = lambda _: 1.0,
+        width: Callable[[str], int] = lambda _: 0,
+        scale: Callable[[int], float] = lambda _: 1.0,
         average: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> None:
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.schedule, self.clip, self.device = schedule, clip, device
         self.average = average  # in place, over processes that take the same step on other batches
         self.autocast = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
-        scales = {name: scale(name) for name in self.names}
+        widths = {name: width(name) for name in self.names}
         groups = [
-            {"params": [p for name, p in self.names.items() if scales[name] == value], "scale": value}
-            for value in sorted(set(scales.values()))
+            {"params": [p for name, p in self.names.items() if widths[name] == value], "scale": scale(value)}
+            for value in sorted(set(widths.values()))
         ]
         self.optimizer = torch.optim.AdamW(
             groups, lr=schedule.peak, betas=_BETAS, weight_decay=weight_decay, fused=True
@@ -82,7 +90,7 @@ class Trainer:
             self.average([*(p.grad for p in touched if p.grad is not None), values])
             found = values.tolist()
         for group in self.optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], self.clip)  # widths share nothing, so each by itself
+            torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
             group["lr"] = self.schedule.rate(step) * group["scale"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -102,6 +110,23 @@ class Trainer:
             key, _, name = full.partition("/")
             parameter = self.names[name]
             self.optimizer.state[parameter][key] = value.to(parameter.device, copy=True)
+
+
+def block_trainer(config: BlockConfig, supernet: BlockSupernet, hidden: int, group: ReplicaGroup) -> Trainer:
+    """The trainer of a block's supernet; narrow widths learn faster, replicas average their gradients."""
+    return Trainer(
+        supernet, Schedule(config.learning_rate, config.steps * config.updates, config.warmup),
+        weight_decay=config.weight_decay, clip=config.clip, precision=config.precision, device=config.device,
+        width=supernet.width_of, scale=lambda width: (hidden / width) ** config.rate_exponent,
+        average=group.average if config.replicas > 1 else None,
+    )  # fmt: skip
+
+
+def path_loss(supernet: BlockSupernet, path: Path, boundary: Boundary, variance: float, *, prefixes: bool) -> Tensor:
+    """Loss of ``path`` on ``boundary``; the mean over all its prefixes if they learn with it."""
+    inputs, targets, mask = boundary.inputs, boundary.targets, boundary.mask
+    outputs = supernet.prefixes(inputs, path, mask) if prefixes else [supernet(inputs, path, mask)]
+    return torch.stack([normalised_mse(output, targets, mask, variance) for output in outputs]).mean()
 
 
 def normalised_mse(output: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:

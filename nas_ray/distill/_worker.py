@@ -18,16 +18,16 @@ from torch import Tensor
 
 from nas_ray.blocks import BlockSupernet, Numerics
 from nas_ray.distill._config import BlockConfig
-from nas_ray.distill._evaluation import EvaluationStates
+from nas_ray.distill._evaluation import EvaluationStates, baselines
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, State
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import is_shrunk, path_bins, shrink_once
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
-from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
+from nas_ray.distill._trainer import Trainer, block_trainer, path_loss
 from nas_ray.errors import StageError
-from nas_ray.measure import ScoreSets, linear_loss, rank_floors, score_paths
+from nas_ray.measure import ScoreSets, score_paths
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import Start
 from nas_ray.teacher import activation, load_teacher, resolve_teacher
@@ -59,7 +59,7 @@ class BlockWorker:
         self.evaluation = EvaluationStates()
         self.standalone = StandAlone(
             self.slice, self.shape.hidden, self.shape.hidden // self.shape.heads, self.numerics,
-            BoundaryCache(config.cache_bytes), config.precision, config.device,
+            BoundaryCache(0), config.precision, config.device,
         )  # fmt: skip
         self.step = 0
         self.curve: list[tuple[int, float]] = []
@@ -126,6 +126,7 @@ class BlockWorker:
         if not self.evaluation.complete(counts or {}):
             return {}
         config = self.config
+        began, before = time.perf_counter(), self.seconds["evaluate"]
         self.sets = self.evaluation.score_sets(config.select_batches)
         self.variance = self.sets.fit.variance()
         if self.step == 0 and not self.curve and config.start == "inherit":
@@ -134,7 +135,7 @@ class BlockWorker:
                 config.basis, lambda path, sets: self._scores([path], sets)[path.path_id],
             )  # fmt: skip
         if self.trainer is None:
-            self.trainer = self._new_trainer()
+            self.trainer = block_trainer(config, self.supernet, self.shape.hidden, self.group)
         if config.shrink is not None and not self.bins:
             self.bins = path_bins(self.paths, config.latencies, config.shrink.bins, config.shrink.latency)
             self._keep_bins()
@@ -142,21 +143,9 @@ class BlockWorker:
         self.ready = True
         if not self.curve:
             self._follow()
-        return {
-            "variance": self.variance,
-            "linear_loss": linear_loss(self.sets, config.ridges),
-            "floors": rank_floors(self.sets, config.space.widths),
-            "basis": self.basis,
-        }
-
-    def _new_trainer(self) -> Trainer:
-        config = self.config
-        return Trainer(
-            self.supernet, Schedule(config.learning_rate, config.steps * config.updates, config.warmup),
-            weight_decay=config.weight_decay, clip=config.clip, precision=config.precision, device=config.device,
-            scale=lambda name: (self.shape.hidden / self.supernet.width_of(name)) ** config.rate_exponent,
-            average=self.group.average if config.replicas > 1 else None,
-        )  # fmt: skip
+        found = {**baselines(self.sets, config.ridges, config.space.widths), "basis": self.basis}
+        self.seconds["evaluate"] = before + time.perf_counter() - began
+        return found
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -182,26 +171,25 @@ class BlockWorker:
                     losses = self._train(boundary)
         return {"block": self.config.block, "step": self.step, "loss": float(np.mean(losses)) if losses else None}
 
+    def end_training(self) -> None:
+        """Free the disk and the memory of batches: nothing is trained any more."""
+        self.pending.clear()
+        self.cache.close()
+
     def _train(self, boundary: Boundary) -> list[float]:
         assert self.trainer is not None
         config, began = self.config, time.perf_counter()
         losses: list[float] = []
+        loss = partial(path_loss, self.supernet, variance=self.variance, prefixes=config.sampling == "prefixes")
         pieces = boundary.pieces(-(-len(boundary.inputs) // config.updates))
         for update, piece in enumerate(pieces, start=self.step * config.updates):
-            paths = step_paths(self.paths, config.paths_per_step, config.seed, config.block, update, config.sampling)
+            paths = step_paths(self.paths, config.paths_per_update, config.seed, config.block, update, config.sampling)
             here = piece.to(config.device)
-            losses += self.trainer.step(update, [partial(self._training_loss, path, here) for path in paths])
+            losses += self.trainer.step(update, [partial(loss, path, here) for path in paths])
         self.step += 1
         self.seconds["train"] += time.perf_counter() - began
         self._after_step()
         return losses
-
-    def _training_loss(self, path: BlockPath, piece: Boundary) -> Tensor:
-        net, targets, mask = self.supernet, piece.targets, piece.mask
-        if self.config.sampling != "prefixes":
-            return normalised_mse(net(piece.inputs, path, mask), targets, mask, self.variance)
-        outputs = net.prefixes(piece.inputs, path, mask)
-        return torch.stack([normalised_mse(output, targets, mask, self.variance) for output in outputs]).mean()
 
     def _after_step(self) -> None:
         config, epoch = self.config, self.config.epoch_of(self.step)
@@ -257,8 +245,11 @@ class BlockWorker:
         return self._scores([p for p in self.paths if wanted is None or p.path_id in wanted], self.sets)
 
     def _scores(self, paths: Sequence[BlockPath], sets: ScoreSets) -> dict[str, float]:
-        began = time.perf_counter()
-        found = score_paths(self.supernet, paths, sets, self.config.ridges, tile_tokens=self.config.tile_tokens)
+        config, began = self.config, time.perf_counter()
+        found = score_paths(
+            self.supernet, paths, sets, config.ridges, tile_tokens=config.tile_tokens,
+            memory_bytes=config.score_bytes, precision=config.score_precision,
+        )  # fmt: skip
         self.seconds["evaluate"] += time.perf_counter() - began
         return found
 
@@ -274,11 +265,19 @@ class BlockWorker:
             self.embedding, self.sets, sizes, num_positions, self.numerics.norm_eps, self.config.ridges
         )
 
+    def expect_standalone(self, limit: int) -> None:
+        """Make room for the hidden states that stand-alone trainings will be fed: ``limit`` bytes of disk."""
+        self.standalone.expect(limit)
+
     def train_standalone(
         self, path_id: str, plan: StandAlonePlan, batches: int, start: Start, seed: int
     ) -> float | None:
-        """Refitted loss on *select* of a path trained by itself; None if not prepared or batches are missing."""
-        if not self.ready or any(index not in self.standalone.cache.held for index in range(batches)):
+        """Refitted loss on *select* of a path trained by itself; None if not prepared, or not fed whole.
+
+        Raises:
+            StageError: the disk had no room for what it was fed.
+        """
+        if not self.ready or not self.standalone.complete(batches):
             return None
         (path,) = (p for p in self.config.space.block_paths(self.config.block) if p.path_id == path_id)
         return self.standalone.loss(
@@ -294,8 +293,10 @@ class BlockWorker:
         """The refitted loss of the watched sample by step, the shrinking curve, and seconds by kind of work."""
         return {"curve": self.curve, "shrinking": self.shrinking, "seconds": self.seconds}
 
-    def publish(self) -> dict[str, Any]:
-        """What trials need: supernet weights and boundary states, as numpy arrays."""
+    def publish(self) -> dict[str, Any] | None:
+        """What trials need: supernet weights and boundary states, as numpy arrays; None if not prepared."""
+        if not self.ready:
+            return None
         self.trainer = None  # the optimizer is no longer needed
         self.pending.clear()
         weights = {name: tensor.cpu().numpy() for name, tensor in self.supernet.state_dict().items()}
@@ -325,7 +326,7 @@ class BlockWorker:
             for kind in ("weights/", "optimizer/")
         )
         self.supernet.load_state_dict(weights)
-        self.trainer = self._new_trainer()
+        self.trainer = block_trainer(self.config, self.supernet, self.shape.hidden, self.group)
         self.trainer.load_state(moments)
         self.basis, self.variance = str(state["basis"]), float(state.get("variance", "nan"))
         self.curve = [(int(step), float(loss)) for step, loss in state["curve"]]

@@ -150,8 +150,8 @@ class Supernet(Frozen):
     steps: int = Field(100, ge=0)
     """Training steps of each block, a batch each."""
     updates: int = Field(4, ge=1)
-    """Optimizer updates of a step, each on its own part of the batch and its own paths."""
-    paths_per_step: int = Field(4, ge=1)
+    """Optimizer updates of a step, each on an equal part of the batch and its own paths."""
+    paths_per_update: int = Field(4, ge=1)
     """Paths of an update."""
     sampling: Literal["paths", "widths", "depths", "prefixes", "sandwich"] = "prefixes"
     """`paths`: uniform over paths, as in the paper; `widths`: widths in turn, then uniform; `depths`: widths in turn,
@@ -198,6 +198,10 @@ class Tabulate(Frozen):
     """Selection batches that paths are scored on; all if not given."""
     max_paths: int | None = Field(None, ge=1)
     """Score at most this many paths a block, a stratified sample; all if not given."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the operations while paths are scored; readouts are refitted in fp32 and fp64 either way."""
+    memory_bytes: int = Field(8_000_000_000, ge=0)
+    """Memory of each block worker for prefixes that are extended at once on a GPU; a CPU extends one at a time."""
 
 
 class Searcher(Frozen):
@@ -317,6 +321,11 @@ class TrialSpec(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> TrialSpec:
+        updates, sequences = self.supernet.updates, self.text.batch_sequences
+        if sequences % updates:
+            raise ValueError(
+                f"supernet.updates is {updates}, text.batch_sequences is {sequences}; accepted: updates that divide it"
+            )
         shrink, most = self.supernet.shrink, self.text.select_batches
         if shrink is not None and (shrink.batches or 0) > most:
             raise ValueError(

@@ -9,12 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace, TeacherShape, teacher_path
 from nas_ray.stages._run import Run
 from nas_ray.tables import Costs, PartTable, params_table
+
+if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
+    from nas_ray.data import TokenBatches
+    from nas_ray.distill import BlockConfig, Blocks
+    from nas_ray.spec import TrialSpec
+    from nas_ray.teacher import TeacherSource
+    from nas_ray.tracking import Tracker
 
 
 class Console(Protocol):
@@ -47,16 +54,21 @@ class Context:
     run: Run
     console: Console = field(default_factory=Silent)
     address: str | None = None
-    _blocks: Any = None
+    _blocks: Blocks | None = None
     _published: list[Any] | None = None
     _connected: bool = False
-    _tracker: Any = None
+    _tracker: Tracker | None = None
     cache: dict[str, Any] = field(default_factory=dict)
     baselines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> TrialSpec:
         return self.run.spec
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The largest accepted values by metric."""
+        return dict(self.spec.search.constraints.items())
 
     @cached_property
     def space(self) -> PathSpace:
@@ -75,7 +87,7 @@ class Context:
     # -- teacher and text ------------------------------------------------------------------------------------------
 
     @cached_property
-    def teacher_source(self) -> Any:
+    def teacher_source(self) -> TeacherSource:
         """The teacher, found and checked; its configuration only."""
         from nas_ray.teacher import check_blocks, resolve_teacher
 
@@ -91,7 +103,7 @@ class Context:
         return teacher_shape(self.teacher_source.config)
 
     @cached_property
-    def batches(self) -> Any:
+    def batches(self) -> TokenBatches:
         """Packed token batches of the four splits."""
         from nas_ray.data import load_batches
         from nas_ray.teacher import has_masked_lm_head, load_tokenizer
@@ -138,7 +150,7 @@ class Context:
 
         return self.spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(self.run.storage)
 
-    def tracker(self) -> Any:
+    def tracker(self) -> Tracker:
         """Where candidates are logged; made once."""
         if self._tracker is None:
             from nas_ray.tracking import MlflowTracker, NullTracker, local_artifact_dir
@@ -163,9 +175,9 @@ class Context:
     @property
     def is_local(self) -> bool:
         """Whether everything runs in this process."""
-        return bool(self.spec.cluster.executor == "local")
+        return self.spec.cluster.executor == "local"
 
-    def blocks(self) -> Any:
+    def blocks(self) -> Blocks:
         """The block workers, with evaluation states and initialised supernets."""
         if self._blocks is None:
             from nas_ray.distill import LocalBlocks, prepare
@@ -218,14 +230,14 @@ class Context:
 
     def distinct_batches(self) -> int:
         """Training batches before they repeat: whole steps of all replicas, so that each meets its own again."""
-        most: int = self.batches.num_batches("train")
+        most = self.batches.num_batches("train")
         count, replicas = min(self.spec.supernet.steps_per_epoch or most, most), self.spec.supernet.replicas
         return count - count % replicas or count
 
-    def _block_configs(self) -> list[Any]:
+    def _block_configs(self) -> list[BlockConfig]:
         from nas_ray.distill import BlockConfig, ShrinkPlan
 
-        spec = self.spec.supernet
+        spec, tabulate = self.spec.supernet, self.spec.tabulate
         shrink = None if spec.shrink is None else ShrinkPlan(**spec.shrink.model_dump())
         latencies = {}
         if shrink is not None:
@@ -243,9 +255,11 @@ class Context:
                 checkpoint_dir=self.path(f"supernet/block-{block}"),
                 seed=self.spec.seed,
                 batches=self.distinct_batches(),
-                ridges=self.spec.tabulate.ridges,
-                tile_tokens=self.spec.tabulate.tile_tokens,
-                select_batches=self.spec.tabulate.select_batches,
+                ridges=tabulate.ridges,
+                tile_tokens=tabulate.tile_tokens,
+                select_batches=tabulate.select_batches,
+                score_precision=tabulate.precision,
+                score_bytes=tabulate.memory_bytes,
                 shrink=shrink,
                 latencies=latencies,
                 **shared,

@@ -167,7 +167,7 @@ class Estimate:
         seen = self.steps * self.replicas
         streamed = self.distinct + (seen - self.distinct) * (1 - self.cached_bytes / max(1, self.boundary_bytes))
         teacher = self.teacher * (streamed * self.batch + sum(self.tokens.values()))
-        trained = 3 * self.step_path * seen * spec.paths_per_step * self.batch * blocks
+        trained = 3 * self.step_path * seen * spec.paths_per_update * self.batch * blocks
         judged = self.scoring(spec.sample_paths, self.scored) * (spec.evaluations + 1)
         if self.shrinking is not None and spec.shrink is not None:
             tokens = self.tokens["calibrate"] + self._select(spec.shrink.batches or self.spec.tabulate.select_batches)
@@ -243,15 +243,18 @@ class Estimate:
         largest = max(self.space.paths, key=Path.num_params)
         path = largest.num_params() + 2 * largest.width * shape.hidden
         joined = self.tokens["calibrate"] + self._select(self.spec.tabulate.select_batches)
-        activations = self.batch * sum(_saved(operation, largest.width) for operation in largest.operations)
-        nodes = self.space.num_layers * self.scored * max(self.space.widths)
+        update = self.batch // spec.updates  # paths of an update are differentiated in turn
+        activations = update * sum(_saved(operation, largest.width) for operation in largest.operations)
+        nodes = 4 * self.space.num_layers * self.scored * max(self.space.widths)
+        if spec.device == "cuda":  # as many prefixes at once as there is room for, but at least one
+            nodes = max(nodes, self.spec.tabulate.memory_bytes)
         return Memory(
             weights=4 * self.weights,
-            gradients=4 * min(self.weights, path * spec.paths_per_step),
+            gradients=4 * min(self.weights, path * spec.paths_per_update),
             moments=8 * self.weights,
             in_flight=self.spec.cluster.max_in_flight * self.batch * 2 * shape.hidden * 4,
             evaluation=(sum(self.tokens.values()) + joined) * 2 * shape.hidden * 4,
-            work=4 * max(activations, nodes),
+            work=max(4 * activations, nodes),
             teacher=4 * (shape.encoder_params // self.space.num_blocks + shape.embedding_params),
         )
 

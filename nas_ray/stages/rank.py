@@ -71,17 +71,23 @@ def _train(context: Context, tasks: list[Task], tell: Callable[[int, str, float]
     if not all(blocks.call("prepared")):
         prepare(blocks, context.batches, context.evaluation_counts())
     batches = _num_batches(context)
+    limit = batches * _batch_bytes(context)
+    context.console.say(f"  {batches} batches of hidden states, {limit / 1e6:,.0f} MB of disk for each block")
+    blocks.call("expect_standalone", limit)
     for index in range(batches):
         blocks.feed("standalone", index, context.batches.batch("train", index))
         context.console.progress(index + 1, batches, "batches of hidden states")
     plan, start, seed = _plan(context), spec.supernet.start, spec.seed
     if not context.is_local:
-        from nas_ray.cluster import run_standalone
+        from nas_ray.cluster import RayBlocks, run_standalone
 
+        assert isinstance(blocks, RayBlocks)
         run_standalone(blocks, tasks, plan, batches, start, seed, tell)
         return
     for block, path_id in tasks:
-        tell(block, path_id, blocks.call_one(block, "train_standalone", path_id, plan, batches, start, seed))
+        loss = blocks.call_one(block, "train_standalone", path_id, plan, batches, start, seed)
+        if loss is not None:
+            tell(block, path_id, loss)
 
 
 def _num_batches(context: Context) -> int:
@@ -89,6 +95,13 @@ def _num_batches(context: Context) -> int:
     wanted: int = -(-context.spec.ranking.tokens // (text.batch_sequences * text.sequence_length))
     most: int = context.batches.num_batches("train")
     return min(wanted, most)
+
+
+def _batch_bytes(context: Context) -> int:
+    """Input, target and mask of one block for a batch: two states in fp32 and a byte a token."""
+    text = context.spec.text
+    size: int = text.batch_sequences * text.sequence_length * (2 * 4 * context.shape.hidden + 1)
+    return size
 
 
 def _plan(context: Context) -> StandAlonePlan:
@@ -122,7 +135,7 @@ def _done(context: Context) -> dict[Task, float]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            if all(row.get(name) == value for name, value in _key(context).items()):
+            if row.get("loss") is not None and all(row.get(name) == value for name, value in _key(context).items()):
                 found[row["block"], row["path_id"]] = float(row["loss"])
     return found
 

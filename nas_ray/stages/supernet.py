@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from nas_ray._files import write_text
 from nas_ray.distill import train
 from nas_ray.stages._context import Context
-from nas_ray.stages._run import write_text
+
+_WORK = {"training": "train", "teacher": "teacher", "evaluation": "evaluate"}  # as printed, as a worker counts it
 
 
 def run(context: Context) -> list[Path]:
     """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and baselines)."""
-    spec, console = context.spec, context.console
+    spec, console, started = context.spec, context.console, time.perf_counter()
     console.say("  streaming the evaluation text, initialising the supernets")
     blocks = context.blocks()
     began, first = time.perf_counter(), min(blocks.call("position"))
 
     def progress(step: int, loss: float) -> None:
         tokens = (step - first) * spec.supernet.replicas * spec.text.batch_sequences * spec.text.sequence_length
-        rate = tokens * spec.supernet.paths_per_step / max(1e-9, time.perf_counter() - began)
+        rate = tokens * spec.supernet.paths_per_update / max(1e-9, time.perf_counter() - began)
         console.progress(step, spec.supernet.steps, "steps", f"loss {loss:.3f}, {rate:,.0f} path tokens/s a block")
 
     train(
@@ -33,7 +36,11 @@ def run(context: Context) -> list[Path]:
         progress=progress,
     )
     histories = blocks.call("history")
-    records = [{**baseline, **history} for baseline, history in zip(context.baselines, histories, strict=True)]
+    wall = time.perf_counter() - started
+    records = [
+        {**baseline, **history, "time": _shares(history["seconds"], wall)}
+        for baseline, history in zip(context.baselines, histories, strict=True)
+    ]
     for record in records:  # an epoch that evaluated nothing has no loss
         record["shrinking"] = [{k: None if v != v else v for k, v in epoch.items()} for epoch in record["shrinking"]]
     file = context.path("supernet/blocks.json")
@@ -44,9 +51,18 @@ def run(context: Context) -> list[Path]:
             f"  block {number}: refitted loss of the sample {curve[0][1]:.4f} -> {curve[-1][1]:.4f} "
             f"(one linear layer {record['linear_loss']:.4f}); basis {record['basis']}"
         )
+    means = {part: sum(record["time"][part] for record in records) / len(records) for part in records[0]["time"]}
+    console.say("  time of the blocks: " + ", ".join(f"{part} {100 * share:.0f} %" for part, share in means.items()))
     checkpoints = [
         context.path(f"supernet/block-{block}/step-{spec.supernet.steps:08d}{suffix}")
         for block in range(blocks.num_blocks)
         for suffix in (".safetensors", ".json")
     ]
     return [file, *(path for path in checkpoints if path.is_file())]
+
+
+def _shares(seconds: Mapping[str, float], wall: float) -> dict[str, float]:
+    """What a block did with the stage's ``wall`` seconds; the rest it waited, for hidden states and other blocks."""
+    busy = {name: seconds[kind] for name, kind in _WORK.items()}
+    whole = max(wall, sum(busy.values()))
+    return {name: value / whole for name, value in busy.items()} | {"waiting": 1 - sum(busy.values()) / whole}

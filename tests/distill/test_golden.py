@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from nas_ray.data import Batch
-from nas_ray.distill import BlockConfig, LocalBlocks, prepare, train
+from nas_ray.distill import LocalBlocks, prepare, train
 from nas_ray.space import PathSpace
+from tests.distill.configs import block_configs
 
 GOLDEN = Path(__file__).with_name("golden.json")
 COUNTS = {"calibrate": 5, "select": 2, "test": 1}
@@ -28,16 +29,10 @@ class Text:
 
 def curves(teacher: Path, space: PathSpace, folder: Path) -> dict[str, Any]:
     """Training losses by step, the followed sample, and table losses of a few paths, by block."""
-    configs = [
-        BlockConfig(
-            block=block, space=space, teacher=str(teacher), checkpoint_dir=folder / f"block-{block}", seed=3,
-            start="inherit", basis="coordinates", steps=STEPS, batches=4, paths_per_step=2, learning_rate=2e-3,
-            warmup=0.1, weight_decay=0.01, clip=1.0, precision="fp32", device="cpu", checkpoint_every=100,
-            cache_bytes=10**7, sample_paths=6, evaluations=2, ridges=(1e-2, 1e-1), tile_tokens=128, updates=3,
-            sampling="prefixes", rate_exponent=1.5,
-        )
-        for block in range(space.num_blocks)
-    ]  # fmt: skip
+    configs = block_configs(
+        space, teacher, folder, seed=3, basis="coordinates", steps=STEPS, checkpoint_every=100, evaluations=2,
+        ridges=(1e-2, 1e-1), updates=3, sampling="prefixes", rate_exponent=1.5,
+    )  # fmt: skip
     blocks, text, losses = LocalBlocks(configs), Text(), []
     prepare(blocks, text, COUNTS)  # type: ignore[arg-type]
     train(

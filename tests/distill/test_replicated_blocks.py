@@ -28,6 +28,7 @@ from nas_ray.distill import (
 )
 from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace
+from tests.distill.configs import block_configs, shrink_plan
 from tests.distill.test_worker import COUNTS, DISTINCT, Text
 
 HOST = "127.0.0.1"
@@ -134,14 +135,7 @@ def make(tiny_teacher_dir: Path, tiny_space: PathSpace, tmp_path: Path, monkeypa
     monkeypatch.setattr("nas_ray.distill._worker.step_paths", alone)
 
     def configs(folder: str, **changes: Any) -> list[BlockConfig]:
-        base = BlockConfig(
-            block=0, space=tiny_space, teacher=str(tiny_teacher_dir), checkpoint_dir=tmp_path, seed=1,
-            start="inherit", basis="pca", steps=9, batches=DISTINCT, paths_per_step=2, learning_rate=2e-3, warmup=0.1,
-            weight_decay=0.01, clip=1.0, precision="fp32", device="cpu", checkpoint_every=3, cache_bytes=10**7,
-            sample_paths=6, evaluations=3, ridges=(1e-3, 1e-1), tile_tokens=128, replicas=2,
-        )  # fmt: skip
-        found = [replace(base, block=b, checkpoint_dir=tmp_path / folder / f"block-{b}") for b in (0, 1)]
-        return [replace(config, **changes) for config in found]
+        return block_configs(tiny_space, tiny_teacher_dir, tmp_path / folder, **{"replicas": 2, **changes})
 
     return configs
 
@@ -169,7 +163,7 @@ def assert_equal(a: BlockWorker, b: BlockWorker, *, curves: bool = True) -> None
     assert not curves or a.curve == b.curve
 
 
-PLAN = ShrinkPlan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)
+PLAN = shrink_plan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)
 
 
 @pytest.mark.parametrize("shrink", [None, PLAN])

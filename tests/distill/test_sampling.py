@@ -17,29 +17,29 @@ SPACE = PathSpace(
 
 
 def test_step_paths_depend_on_seed_block_and_step_alone() -> None:
-    first = step_paths(SPACE.paths, 4, seed=1, block=0, step=7)
-    step_paths(SPACE.paths[:5], 4, seed=1, block=0, step=7)
-    assert step_paths(SPACE.paths, 4, seed=1, block=0, step=7) == first
-    assert step_paths(list(SPACE.paths), 4, seed=1, block=0, step=7) == first
-    others = [step_paths(SPACE.paths, 4, *key) for key in ((2, 0, 7), (1, 1, 7), (1, 0, 8))]
+    first = step_paths(SPACE.paths, 4, seed=1, block=0, step=7, law="depths")
+    step_paths(SPACE.paths[:5], 4, seed=1, block=0, step=7, law="depths")
+    assert step_paths(SPACE.paths, 4, seed=1, block=0, step=7, law="depths") == first
+    assert step_paths(list(SPACE.paths), 4, seed=1, block=0, step=7, law="depths") == first
+    others = [step_paths(SPACE.paths, 4, *key, "depths") for key in ((2, 0, 7), (1, 1, 7), (1, 0, 8))]
     assert all(other != first for other in others)
 
 
 def test_a_list_that_grows_is_grouped_anew() -> None:
     paths = [SPACE.paths[0]]
-    step_paths(paths, 1, 0, 0, 0)
+    step_paths(paths, 1, 0, 0, 0, "depths")
     paths[0] = SPACE.paths[-1]
-    assert step_paths(paths, 1, 0, 0, 0) == [SPACE.paths[-1]]
+    assert step_paths(paths, 1, 0, 0, 0, "depths") == [SPACE.paths[-1]]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_widths_take_turns(count: int) -> None:
-    widths = [path.width for step in range(6) for path in step_paths(SPACE.paths, count, 0, 0, step)]
+    widths = [path.width for step in range(6) for path in step_paths(SPACE.paths, count, 0, 0, step, "depths")]
     assert widths == [(16, 32, 64)[k % 3] for k in range(6 * count)]
 
 
 def test_depths_are_equally_likely() -> None:
-    found = Counter(path.depth for step in range(300) for path in step_paths(SPACE.paths, 3, 0, 0, step))
+    found = Counter(path.depth for step in range(300) for path in step_paths(SPACE.paths, 3, 0, 0, step, "depths"))
     assert sum(found.values()) == 900
     assert all(abs(found[depth] - 300) < 60 for depth in (1, 2, 3))  # 4 standard deviations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from fractions import Fraction
 from pathlib import Path as File
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from nas_ray.distill import BlockConfig, LocalBlocks, ShrinkPlan, is_shrunk, path_bins, shrink_once
 from nas_ray.space import OperationChoice, Path, PathSpace
 from nas_ray.spec import load_space
+from tests.distill.configs import block_configs, shrink_plan
 from tests.distill.test_worker import run, same
 
 SPACE = PathSpace(
@@ -22,7 +23,7 @@ SPACE = PathSpace(
     (OperationChoice("attention"), OperationChoice("feed_forward"), OperationChoice("separable_conv")),
     (64,),
 )  # fmt: skip
-PLAN = ShrinkPlan(bins=5, epochs=8, warm_epochs=0, sample=6, keep=3, remove=0.5)
+PLAN = shrink_plan(bins=5, epochs=8, warm_epochs=0, sample=6, keep=3, remove=0.5)
 
 
 def latencies(seed: int = 0) -> dict[str, float]:
@@ -89,7 +90,10 @@ def test_the_papers_space_has_unequal_bins() -> None:
     assert isinstance(space, PathSpace)
     found = path_bins(space.paths, {}, 10, "ignore")
     assert [len(paths) for paths in found.values()] == [46770, 17364, 13028, 8694, 5186, 4776, 1346, 445, 34, 7]
-    left, plan = {b: range(len(paths)) for b, paths in found.items()}, ShrinkPlan(10, 56, 3, 2000, 10, 0.5)
+    left, plan = (
+        {b: range(len(paths)) for b, paths in found.items()},
+        shrink_plan(10, 56, 3, sample=2000, keep=10, remove=0.5),
+    )
     epochs = 0
     while any(len(paths) > plan.keep for paths in left.values()):
         epochs += 1
@@ -106,7 +110,7 @@ def bins(num_bins: int = 5) -> dict[int, tuple[Path, ...]]:
 
 
 def test_the_worst_of_the_sample_go() -> None:
-    plan = ShrinkPlan(5, 8, 0, sample=1000, keep=3, remove=0.4)
+    plan = shrink_plan(5, 8, 0, sample=1000, keep=3, remove=0.4)
     left, seen = shrink_once(bins(), plan, by_size, np.random.default_rng(0))
     for number, paths in bins().items():
         removed = sorted((p for p in paths if p not in left[number]), key=lambda p: p.num_params())
@@ -135,7 +139,7 @@ def test_only_what_was_evaluated_can_go() -> None:
 @pytest.mark.parametrize("keep", [1, 3, 10])
 @pytest.mark.parametrize("remove", [0.01, 0.5, 0.99])
 def test_it_ends_and_never_goes_below_keep(keep: int, remove: float) -> None:
-    plan = ShrinkPlan(5, 8, 0, sample=6, keep=keep, remove=remove)
+    plan = shrink_plan(5, 8, 0, sample=6, keep=keep, remove=remove)
     left, rng = bins(), np.random.default_rng(1)
     for _ in range(200):
         before = sum(map(len, left.values()))
@@ -150,7 +154,7 @@ def test_it_ends_and_never_goes_below_keep(keep: int, remove: float) -> None:
 def test_a_loss_that_is_no_number_is_the_worst() -> None:
     paths = SPACE.paths[:8]
     values = [0.3, float("nan"), 0.1, float("inf"), 0.2, float("nan"), 0.4, 0.0]
-    plan = ShrinkPlan(1, 1, 0, sample=8, keep=2, remove=0.5)
+    plan = shrink_plan(1, 1, 0, sample=8, keep=2, remove=0.5)
     left, _ = shrink_once(
         {0: paths}, plan, lambda ps: {p.path_id: values[paths.index(p)] for p in ps}, np.random.default_rng(0)
     )
@@ -163,14 +167,14 @@ def test_the_same_generator_shrinks_the_same() -> None:
 
 
 def test_a_number_instead_of_a_share() -> None:
-    plan = ShrinkPlan(5, 8, 0, sample=20, keep=3, remove=7)
+    plan = shrink_plan(5, 8, 0, sample=20, keep=3, remove=7)
     left, _ = shrink_once(bins(), plan, by_size, np.random.default_rng(0))
     assert {n: len(p) for n, p in left.items()} == {n: max(min(3, len(p)), len(p) - 7) for n, p in bins().items()}
 
 
 # -- operations -------------------------------------------------------------------------------------------------------
 
-OPERATIONS = ShrinkPlan(5, 8, 0, sample=30, keep=3, remove=0.3, mode="operations")
+OPERATIONS = shrink_plan(5, 8, 0, sample=30, keep=3, remove=0.3, mode="operations")
 
 
 def noise(paths: Sequence[Path]) -> Mapping[str, float]:
@@ -274,22 +278,15 @@ def trained(tiny_teacher_dir: File, tiny_space: PathSpace, tmp_path: File) -> Ca
     """Both blocks of the tiny teacher, trained for 12 steps with the given plan."""
 
     def to_the_end(plan: ShrinkPlan, folder: str = "run", steps: int = 12) -> LocalBlocks:
-        config = BlockConfig(
-            block=0, space=tiny_space, teacher=str(tiny_teacher_dir), checkpoint_dir=tmp_path, seed=1,
-            start="inherit", basis="pca", steps=12, batches=4, paths_per_step=2, learning_rate=2e-3, warmup=0.1,
-            weight_decay=0.01, clip=1.0, precision="fp32", device="cpu", checkpoint_every=2, cache_bytes=10**7,
-            sample_paths=4, evaluations=1, ridges=(1e-2,), tile_tokens=128, shrink=plan,
-        )  # fmt: skip
-        blocks = LocalBlocks(
-            [replace(config, block=b, checkpoint_dir=tmp_path / folder / f"block-{b}") for b in (0, 1)]
-        )
+        changes = {"steps": 12, "checkpoint_every": 2, "sample_paths": 4, "evaluations": 1, "ridges": (1e-2,)}
+        blocks = LocalBlocks(block_configs(tiny_space, tiny_teacher_dir, tmp_path / folder, shrink=plan, **changes))
         run(blocks, steps)
         return blocks
 
     return to_the_end
 
 
-STOPPING = ShrinkPlan(2, 6, 1, sample=60, keep=20, remove=0.9, latency="ignore", batches=1, stop=True)
+STOPPING = shrink_plan(2, 6, 1, sample=60, keep=20, remove=0.9, latency="ignore", batches=1, stop=True)
 
 
 def test_training_ends_when_nothing_more_will_go(trained: Callable[..., LocalBlocks]) -> None:
@@ -331,3 +328,9 @@ def test_the_curve_goes_on_when_nothing_more_goes(trained: Callable[..., LocalBl
         assert all(entry["best"] > 0 for entry in worker.shrinking[1:])
         assert worker.shrinking[-1]["remaining"] == worker.shrinking[-2]["remaining"] >= 40
     blocks.close()
+
+
+@pytest.mark.parametrize("settings", [BlockConfig, ShrinkPlan])
+def test_what_the_spec_gives_has_no_default_below_it(settings: Any) -> None:
+    optional = {f.name for f in fields(settings) if f.default is not MISSING or f.default_factory is not MISSING}
+    assert optional <= {"latencies", "threads", "rank"}

@@ -73,6 +73,21 @@ def test_gradients_are_clipped_together(monkeypatch: pytest.MonkeyPatch) -> None
     assert float(norms[0]) == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize("exponent", [0.0, 1.5])
+def test_widths_are_clipped_each_by_itself_whatever_their_rates(exponent: float) -> None:
+    module = network()
+    widths = {"a": 32, "b": 64, "c": 64}
+    train = trainer(
+        module, clip=1e-3, weight_decay=0.0, width=lambda name: widths[name[0]], scale=lambda w: (64 / w) ** exponent
+    )
+    train.optimizer = torch.optim.SGD(train.optimizer.param_groups, lr=1.0)  # moves by the clipped gradient
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    train.step(1, [loss_of(module, name, 0) for name in "abc"])  # at the peak of the rate
+    for names, width in (("a", 32), ("bc", 64)):
+        moved = [(p.detach() - before[name]).flatten() for name, p in module.named_parameters() if name[0] in names]
+        assert float(torch.cat(moved).norm()) == pytest.approx(1e-2 * (64 / width) ** exponent * 1e-3, rel=1e-2)
+
+
 def test_state_continues_to_the_bit() -> None:
     def run(module: nn.Module, train: Trainer, steps: range) -> None:
         for step in steps:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,18 @@ from nas_ray.distill import (
     BlockConfig,
     BlockWorker,
     LocalBlocks,
-    ShrinkPlan,
     path_bins,
     prepare,
+    settled,
     stratified_sample,
     train,
 )
 from nas_ray.errors import StageError
-from nas_ray.measure import Stitcher
+from nas_ray.measure import Stitcher, score_paths
 from nas_ray.space import Architecture, PathSpace, parse_path
 from nas_ray.space import Path as BlockPath
 from nas_ray.teacher import load_teacher, resolve_teacher
+from tests.distill.configs import block_configs, shrink_plan
 
 COUNTS = {"calibrate": 5, "select": 2, "test": 1}
 SPLITS = ("train", "calibrate", "select", "test")
@@ -52,14 +52,7 @@ def make(tiny_teacher_dir: Path, tiny_space: PathSpace, tmp_path: Path) -> Calla
     """Configurations of both blocks; keyword arguments change them."""
 
     def configs(folder: str = "run", **changes: Any) -> list[BlockConfig]:
-        base = BlockConfig(
-            block=0, space=tiny_space, teacher=str(tiny_teacher_dir), checkpoint_dir=tmp_path, seed=1,
-            start="inherit", basis="pca", steps=9, batches=DISTINCT, paths_per_step=2, learning_rate=2e-3, warmup=0.1,
-            weight_decay=0.01, clip=1.0, precision="fp32", device="cpu", checkpoint_every=3, cache_bytes=10**7,
-            sample_paths=6, evaluations=3, ridges=(1e-3, 1e-1), tile_tokens=128,
-        )  # fmt: skip
-        found = [replace(base, block=b, checkpoint_dir=tmp_path / folder / f"block-{b}") for b in (0, 1)]
-        return [replace(config, **changes) for config in found]
+        return block_configs(tiny_space, tiny_teacher_dir, tmp_path / folder, **changes)
 
     return configs
 
@@ -136,7 +129,7 @@ def test_training_lowers_the_refitted_loss_on_unseen_text(
     blocks.close()
 
 
-SHRINK = ShrinkPlan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)
+SHRINK = shrink_plan(bins=3, epochs=3, warm_epochs=1, sample=8, keep=4, remove=0.5)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +166,14 @@ def test_a_rebuilt_run_equals_an_undisturbed_one(
 
 
 def test_updates_use_up_the_batch_part_by_part(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    (config, _) = make(updates=4, steps=2)  # 6 sequences: parts of 2
+    (config, _) = make(updates=3, steps=2)  # 6 sequences: parts of 2
     blocks = LocalBlocks([config])
     prepare(blocks, TEXT, COUNTS)
     worker, seen = blocks.workers[0], []
     assert worker.trainer is not None
     monkeypatch.setattr(worker.trainer, "step", lambda number, losses: seen.append((number, len(losses))) or [0.0])
     train(blocks, TEXT, steps=2, counts=COUNTS, distinct=2, in_flight=1, progress=lambda *_: None)
-    assert seen == [(0, 2), (1, 2), (2, 2), (4, 2), (5, 2), (6, 2)]
+    assert seen == [(0, 2), (1, 2), (2, 2), (3, 2), (4, 2), (5, 2)]
     blocks.close()
 
 
@@ -298,9 +291,18 @@ def test_replay_equals_streaming(make: Callable[..., Any], cache_bytes: int, mon
     fed = []
     feed = replayed.feed
     monkeypatch.setattr(replayed, "feed", lambda s, i, b: (fed.append(i) if s == "train" else None, feed(s, i, b)))
+    held = 0
+    train_step = replayed.workers[0].train_step
+
+    def watched(index: int) -> dict[str, Any]:
+        nonlocal held
+        held = len(replayed.workers[0].cached())
+        return train_step(index)
+
+    monkeypatch.setattr(replayed.workers[0], "train_step", watched)
     run(replayed)
     assert same(streamed, replayed)
-    held = len(replayed.workers[0].cached())
+    assert replayed.workers[0].cached() == []  # training has ended: the disk is free again
     assert held == {0: 0, 60_000: 1, 10**7: 4}[cache_bytes]
     assert len(fed) == 9 - 5 + (held < 4) * 5 - (held == 1) * 2
     streamed.close()
@@ -308,7 +310,7 @@ def test_replay_equals_streaming(make: Callable[..., Any], cache_bytes: int, mon
 
 
 def test_shrinking_leaves_enough_and_scores_what_is_left(make: Callable[..., Any], tiny_space: PathSpace) -> None:
-    plan = ShrinkPlan(bins=4, epochs=4, warm_epochs=1, sample=6, keep=3, remove=0.5)
+    plan = shrink_plan(bins=4, epochs=4, warm_epochs=1, sample=6, keep=3, remove=0.5)
     latencies = {path.path_id: 1.0 + path.num_params() for path in tiny_space.paths}
     blocks = LocalBlocks(make(shrink=plan, latencies=latencies, steps=8))
     run(blocks, 8)
@@ -363,6 +365,38 @@ def test_published_blocks_can_be_stitched(
     assert 0 < error / count / stitcher.variance < 1
     assert blocks.call_one(0, "score", ["64:M4-F4"])["64:M4-F4"] < 1  # the workers still score
     blocks.close()
+
+
+def test_a_block_without_states_publishes_nothing_until_it_is_prepared(make: Callable[..., Any]) -> None:
+    blocks = LocalBlocks(make())
+    assert blocks.publish() == [None, None]
+    run(blocks)
+    blocks.workers[1] = BlockWorker(make()[1])  # as Ray restarts it: its weights are back, its states are not
+    assert blocks.call("position") == [9, 9]
+    assert blocks.publish()[1] is None
+    shared = settled(blocks, TEXT, COUNTS, blocks.publish)
+    assert all(set(found["targets"]) == set(COUNTS) for found in shared)
+    blocks.close()
+
+
+def test_scores_take_the_spec_s_precision_and_memory(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def watched(*arguments: Any, **options: Any) -> dict[str, float]:
+        seen.append(options)
+        return score_paths(*arguments, **options)
+
+    monkeypatch.setattr("nas_ray.distill._worker.score_paths", watched)
+    scores = []
+    for precision in ("fp32", "bf16"):
+        blocks = LocalBlocks(make(precision, score_precision=precision, score_bytes=12345))
+        prepare(blocks, TEXT, COUNTS)
+        scores.append(blocks.call_one(1, "score", ["32:M2-F4-S3", "64:M4-F4"]))
+        assert all(options["precision"] == precision and options["memory_bytes"] == 12345 for options in seen)
+        seen.clear()
+        blocks.close()
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], rel=0.05)
 
 
 @pytest.mark.parametrize("basis", ["auto", "coordinates"])

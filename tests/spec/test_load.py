@@ -86,7 +86,7 @@ def test_shipped_trial(name: str) -> None:
 def test_nas_bert_has_the_papers_settings() -> None:
     spec = load_trial("nas_bert")
     assert (spec.space, spec.teacher, spec.text.inputs) == ("nas_bert", "bert-base-uncased", "masked")
-    assert (spec.text.sequence_length, spec.supernet.start, spec.supernet.paths_per_step) == (512, "scratch", 1)
+    assert (spec.text.sequence_length, spec.supernet.start, spec.supernet.paths_per_update) == (512, "scratch", 1)
     assert round(spec.supernet.warmup * spec.supernet.steps) == pytest.approx(10_000, rel=1e-3)
     shrink = spec.supernet.shrink
     assert shrink is not None
@@ -214,6 +214,9 @@ REFUSED = [
     ("supernet.shrink.remove", 0, "supernet.shrink.remove", "greater than 0"),
     ("supernet.shrink", {"epochs": 3}, "supernet.shrink", "warm_epochs is 3, epochs is 3; accepted: fewer"),
     ("supernet.shrink.batches", 5, "", "supernet.shrink.batches is 5, text.select_batches is 4"),
+    ("supernet.updates", 3, "", "supernet.updates is 3, text.batch_sequences is 8; accepted: updates that divide it"),
+    ("text.batch_sequences", 2, "", "supernet.updates is 4, text.batch_sequences is 2"),
+    ("tabulate.precision", "fp16", "tabulate.precision", r"unknown value 'fp16'; known: bf16, fp32"),
     ("text.sources", [{"source": "a"}, {"source": "b", "shar": 1}], "text.sources.1.shar", r"Did you mean 'share'\?"),
     ("text.sources", [{}], "text.sources.0.source", "missing"),
     ("search.constraints.param", 5e6, "search.constraints.param", r"unknown key 'param'.*Did you mean 'params'\?"),
