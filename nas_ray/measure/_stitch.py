@@ -7,6 +7,8 @@ With start ``inherit`` these are the seams that ``space.parts`` counts. With sta
 map only where widths differ, but the supernet's blocks were trained between maps to and from the teacher's width: the
 stitched student keeps a seam at every boundary and behind the last block. Its loss is a proxy, and it has more weights
 than the costs count, which follow the papers' form; retraining builds that form.
+
+The teacher's own architecture is the teacher itself, whatever the start.
 """
 
 from __future__ import annotations
@@ -75,6 +77,7 @@ class Stitcher:
         self.space, self.start, self.teacher, self.ridges = space, start, teacher, ridges
         self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
         self.frozen: Path | None = teacher_path(teacher.shape, space.num_blocks, space.head_size)
+        self._embeddings: dict[int, nn.Module] = {teacher.shape.hidden: teacher.embedding}
         self.supernets = [_load(space, start, teacher, self.numerics, block["weights"]) for block in blocks]
         self.splits = {split: _split(blocks, split) for split in blocks[0]["ids"]}
         last = self.splits["select"].rows(self.splits["select"].targets[-1])
@@ -83,6 +86,8 @@ class Stitcher:
     @torch.no_grad()
     def assemble(self, architecture: Architecture) -> PathStudent:
         """The student of ``architecture``: refitted, folded maps of its own between the shared, read-only weights."""
+        if architecture.embedding_size == self.teacher.shape.hidden and set(architecture.paths) == {self.frozen}:
+            return self.teacher_student()
         builder = _Builder(self, architecture)
         for block, path in enumerate(architecture.paths):
             builder.enter(block, path)
@@ -93,6 +98,14 @@ class Stitcher:
     def teacher_student(self) -> PathStudent:
         """The teacher itself in a student's clothes."""
         return PathStudent(self.teacher.embedding, list(self.teacher.blocks)).eval()
+
+    def embedding(self, size: int) -> nn.Module:
+        """The embedding of ``size``, shared by all students."""
+        if size not in self._embeddings:
+            words, positions = self.teacher.embedding.tables(self.teacher.shape.num_positions)
+            reduced = reduced_embedding(words, positions, size, self.numerics.norm_eps)
+            self._embeddings[size] = reduced.requires_grad_(False)
+        return self._embeddings[size]
 
     @torch.no_grad()
     def loss(self, student: PathStudent, first: int, last: int, batch: int, split: str = "select") -> tuple[float, int]:
@@ -142,13 +155,8 @@ class _Builder:
         self.states = stitcher.splits["calibrate"]
         size, hidden = architecture.embedding_size, stitcher.teacher.shape.hidden
         self.stages: list[nn.Module] = []
-        if size == hidden:
-            self.embedding: nn.Module = stitcher.teacher.embedding
-            self.hidden = self.states.targets[0]
-        else:
-            words, positions = stitcher.teacher.embedding.tables(stitcher.teacher.shape.num_positions)
-            self.embedding = reduced_embedding(words, positions, size, stitcher.numerics.norm_eps)
-            self.hidden = self.embedding(self.states.ids)
+        self.embedding = stitcher.embedding(size)
+        self.hidden = self.states.targets[0] if size == hidden else self.embedding(self.states.ids)
         self.before: Boundary = embedding_boundary(size, stitcher.teacher.shape)
         self.exact = size == hidden
         self.leave: nn.Linear | None = None

@@ -11,23 +11,25 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
-from nas_ray.report._text import count, digits, loss, percent, seconds, short
+from nas_ray.report._text import count, digits, floor, loss, percent, seconds, short
 
 
 def front_table(report: RunReport) -> Table:
     """The front, small encoders first, with the references between, marked by ◆."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.title = f"{escape(report.name)}: {len(report.front)} encoders on the front"
     table.title_style, table.title_justify = "bold", "left"
     table.add_column("candidate", no_wrap=True)
-    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss"):
+    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss", "floor"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("architecture", min_width=24, overflow="fold")
     for row in report.shown:
         table.add_row(*_front_cells(row, report), style="cyan" if row.kind == "reference" else "")
-    losses = "loss: normalised, on the test split; " if report.shown else ""
+    losses = "loss: normalised, on the test split; floor: what its last width cannot reach; " if report.shown else ""
     legend = "◆ reference; " if any(row.kind == "reference" for row in report.shown) else ""
-    table.caption = f"{losses}{legend}guarantee: {escape(report.guarantee)}"
+    check = "" if report.table_check is None else f"table losses: {report.table_check.sentence}"
+    lines = (f"{losses}{legend}guarantee: {escape(report.guarantee)}", report.linear_line, check)
+    table.caption = "\n".join(filter(None, lines))
     table.caption_justify = "left"
     return table
 
@@ -42,6 +44,7 @@ def _front_cells(row: CandidateRow, report: RunReport) -> tuple[Text, ...]:
         digits(row.latency_ms),
         count(row.flops),
         loss(row.test_loss),
+        floor(row.floor),
         short(row.arch_id),
     )
     return tuple(Text(cell) for cell in cells)

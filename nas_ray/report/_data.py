@@ -18,6 +18,7 @@ class CandidateRow:
     """`uniform 192` or `teacher`; empty for a candidate."""
     origin: str
     status: str
+    """`completed`, `stopped` or `failed`."""
     rung: int | None
     params: int | None
     encoder_params: int | None
@@ -27,6 +28,10 @@ class CandidateRow:
     select_loss: float | None
     test_loss: float | None
     pareto: bool
+    floor: float | None = None
+    """Share of the teacher's output that no readout of the last block's width can reach (its rank-h floor)."""
+    reason: str = ""
+    """Why it failed."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,16 @@ class TableCheck:
 
     kendall_tau: float
     num_candidates: int
+    params_kendall_tau: float
+    """The same of encoder parameters alone, more being better: what the table must beat to be worth anything."""
+
+    @property
+    def sentence(self) -> str:
+        """Both, for people."""
+        return (
+            f"Kendall's tau {self.kendall_tau:.2f} with the loss of the stitched model over {self.num_candidates} "
+            f"candidates; parameter count alone {self.params_kendall_tau:.2f}"
+        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,12 @@ class RunReport:
     def references(self) -> tuple[CandidateRow, ...]:
         """Uniform encoders and the teacher, small ones first."""
         return by_size(row for row in self.rows if row.kind == "reference")
+
+    @property
+    def linear_line(self) -> str:
+        """What one linear layer for each block reaches; empty where that was not measured."""
+        losses = [f"{block.linear_loss:.2f}" for block in self.blocks if block.linear_loss is not None]
+        return f"one linear layer for each block: {', '.join(losses)} (block losses, refitted)" if losses else ""
 
     @property
     def shown(self) -> tuple[CandidateRow, ...]:

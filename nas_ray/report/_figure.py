@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nas_ray._files import replace_file
 from nas_ray.report._canvas import FRONT, MUTED, OTHER, PAPER, REFERENCE, TEACHER, panels, to_svg
 from nas_ray.report._data import CandidateRow, RunReport
 from nas_ray.report._labels import Label, Mark, place
@@ -38,11 +39,9 @@ _PANELS = (
 
 def write_figure(report: RunReport, path: Path) -> None:
     """Loss against encoder parameters and against latency, 150 dpi PNG."""
-    temporary = path.with_name(f".{path.name}.part")
-    with panels(2, _HEIGHT) as (figure, axes):
+    with panels(2, _HEIGHT) as (figure, axes), replace_file(path) as temporary:
         _draw_fronts(report, axes)
         figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
 
 
 def front_svg(report: RunReport) -> str:

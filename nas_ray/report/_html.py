@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from nas_ray._files import write_text
 from nas_ray.report._canvas import WIDTHS
 from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
@@ -23,6 +23,7 @@ _HEADS = (
     "ms",
     "FLOPs",
     "loss (test)",
+    "floor",
     "origin",
     "architecture",
 )
@@ -35,9 +36,7 @@ def write_html(report: RunReport, path: Path) -> None:
         _headline, _figures, _front, _comparisons, _training, _shrinking, _tables, _ranking, _stages, _commands, _spec,
     )  # fmt: skip
     body = "\n".join(filter(None, (section(report) for section in sections)))
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(page.substitute(title=escape(f"{report.name} · nas_ray"), body=body), "utf-8")
-    os.replace(temporary, path)
+    write_text(path, page.substitute(title=escape(f"{report.name} · nas_ray"), body=body))
 
 
 def _section(title: str, *content: str) -> str:
@@ -90,12 +89,14 @@ def _figures(report: RunReport) -> str:
 
 def _front(report: RunReport) -> str:
     note = "Small encoders first; click a column to sort. Tinted rows are references."
+    note += " Floor: the share of the teacher's output that no readout of the last block's width can reach."
     note += f" Guarantee: {report.guarantee}."
     sizes = f"Encoder: all weights without embeddings. Params: with them ({report.vocab_size:,} words)."
     if not report.shown:
         return _section("The front", _note("No candidate reached the front."))
     rows = "".join(_front_row(row, report) for row in report.shown)
-    return _section("The front", _note(f"{note} {sizes}"), _table(_HEADS, rows, sortable=True))
+    linear = _note(f"{report.linear_line[0].upper()}{report.linear_line[1:]}.") if report.linear_line else ""
+    return _section("The front", _note(f"{note} {sizes}"), _table(_HEADS, rows, sortable=True), linear)
 
 
 def _front_row(row: CandidateRow, report: RunReport) -> str:
@@ -109,6 +110,7 @@ def _front_row(row: CandidateRow, report: RunReport) -> str:
         (digits(row.latency_ms), row.latency_ms, ""),
         (count(row.flops), row.flops, ""),
         (loss(row.test_loss), row.test_loss, ""),
+        (loss(row.floor), row.floor, ""),
         (row.origin, row.origin, "left"),
         (short(row.arch_id), row.arch_id, "left arch"),
     )
@@ -183,8 +185,7 @@ def _tables(report: RunReport) -> str:
         text = f"rank correlation {latency.spearman:.2f}, mean error {latency.mape_percent:.1f} %"
         facts.append(("Latency table", f"{text}, against {latency.num_models} whole models it was not fitted to"))
     if (table := report.table_check) is not None:
-        text = f"Kendall's tau {table.kendall_tau:.2f} with the loss of the stitched model"
-        facts.append(("Additive loss table", f"{text}, over {table.num_candidates} candidates"))
+        facts.append(("Additive loss table", table.sentence))
     if not facts:
         return ""
     return _section("How far the tables can be trusted", _facts((n, escape(text)) for n, text in facts))

@@ -29,6 +29,11 @@ def loss(value: float | None) -> str:
     return NONE if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
+def floor(value: float | None) -> str:
+    """``.041``, short for a narrow column."""
+    return NONE if value is None or not math.isfinite(value) else f"{value:.3f}".removeprefix("0") if value else "0"
+
+
 def percent(part: float | None, whole: float) -> str:
     """``22 %``."""
     if part is None or not whole:

@@ -14,7 +14,7 @@ from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._reach import require_feasible, smallest_reachable, spread
 from nas_ray.search._searcher import Searcher, Space
 from nas_ray.search._searchers import make_searcher
-from nas_ray.search._session import Listener, Outcome, SearchSession, Task, task_id
+from nas_ray.search._session import Listener, Outcome, SearchSession, Task, read_outcomes, task_id
 
 __all__ = [
     "Asha",
@@ -45,6 +45,7 @@ __all__ = [
     "normalise",
     "ranks",
     "read_journal",
+    "read_outcomes",
     "require_feasible",
     "smallest_reachable",
     "spread",

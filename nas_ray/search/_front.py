@@ -2,7 +2,8 @@
 
 Partial sums that end in the same boundary state have the same future, so of those only the non-dominated ones
 are kept (in the objectives and the bounded metrics); partial sums that cannot meet a bound any more are
-dropped. That returns the front of 10^20 combinations without sampling.
+dropped, and those that meet one whatever follows are not compared by it. That returns the front of 10^20
+combinations without sampling.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from nas_ray.search._pareto import Floats, non_dominated
 
 Seam = Callable[[Any, Any], tuple[float, ...]]  # (boundary before, boundary after or None)
+
+_End = Callable[..., Any]  # np.min or np.max
 
 _CHUNK = 400_000  # sums that are held at a time
 _SLACK = 1e-12  # of a bound: sums in another order differ in the last digits; the end goes without
@@ -55,6 +58,9 @@ class _Group:
     boundary: Hashable
     values: Floats  # (choices, metrics)
     choices: NDArray[np.int64]  # numbers within the slot
+
+
+_Rest = tuple[Floats, Floats]  # the least and the most of each metric that is still to come
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class _Merge:
         self._seams: dict[tuple[Hashable, Hashable | None], Floats] = {}
         self._seam = seam
         self._minimise = list(minimise)
-        self._kept = [*minimise, *(j for j, b in enumerate(bounds) if b is not None and j not in minimise)]
+        self._bounded = [j for j, b in enumerate(bounds) if b is not None and j not in minimise]
+        self._kept = [*minimise, *self._bounded]
         self._bounds = np.array([math.inf if bound is None else bound for bound in bounds])
         self._metrics = metrics or [f"metric {j}" for j in range(len(bounds))]
         self._max_points = max_points
@@ -116,11 +123,14 @@ class _Merge:
         self._groups = [self._group(slot) for slot in slots]
 
     def run(self) -> Front:
-        rests = self._rests()
-        levels = [[self._first(group, rests[0][group.boundary]) for group in self._groups[0]]]
-        for groups, rest in zip(self._groups[1:], rests[1:], strict=True):
-            merged = [self._extend(levels[-1], group, rest[group.boundary]) for group in groups]
-            thinned = [self._thin(state) for state in merged]
+        levels: list[list[_State]] = []
+        for groups, least, most in zip(self._groups, self._rests(np.min), self._rests(np.max), strict=True):
+            rests = [(least[group.boundary], most[group.boundary]) for group in groups]
+            if not levels:
+                levels.append([self._first(group, rest) for group, rest in zip(groups, rests, strict=True)])
+                continue
+            merged = [self._extend(levels[-1], group, rest) for group, rest in zip(groups, rests, strict=True)]
+            thinned = [self._thin(state, most[state.boundary]) for state in merged]
             self._errors += np.max([error for _, error in thinned], axis=0, initial=0.0)
             levels.append([state for state, _ in thinned])
         return Front(self._finish(levels), self._guarantee())
@@ -143,24 +153,24 @@ class _Merge:
                 found.append(_Group(boundary, values[best], np.array(members)[best]))
         return found
 
-    def _rests(self) -> list[dict[Hashable, Floats]]:
-        """Per slot and boundary, the least of each metric that must still be added behind it."""
+    def _rests(self, end: _End) -> list[dict[Hashable, Floats]]:
+        """Per slot and boundary, the least or the most (``end``) of each metric that can still be added behind it."""
         rests = [{group.boundary: self._cost(group.boundary, None) for group in self._groups[-1]}]
         for here, after in zip(self._groups[-2::-1], self._groups[:0:-1], strict=True):
             nearest = rests[0]
-            ahead = [(g.boundary, g.values.min(axis=0) + nearest[g.boundary]) for g in after]
-            rests.insert(0, {group.boundary: self._least(group.boundary, ahead) for group in here})
+            ahead = [(g.boundary, end(g.values, axis=0) + nearest[g.boundary]) for g in after]
+            rests.insert(0, {group.boundary: self._rest(group.boundary, ahead, end) for group in here})
         return rests
 
-    def _least(self, boundary: Hashable, ahead: list[tuple[Hashable, Floats]]) -> Floats:
-        sums = [self._cost(boundary, after) + rest for after, rest in ahead]
-        return np.min(sums, axis=0) if sums else np.full(len(self._bounds), math.inf)
+    def _rest(self, boundary: Hashable, ahead: list[tuple[Hashable, Floats]], end: _End) -> Floats:
+        sums = np.array([self._cost(boundary, after) + rest for after, rest in ahead])
+        return end(sums, axis=0) if len(sums) else np.full(len(self._bounds), math.inf)
 
-    def _first(self, group: _Group, rest: Floats) -> _State:
+    def _first(self, group: _Group, rest: _Rest) -> _State:
         none = np.full(len(group.choices), -1)
         return self._prune(_State(group.boundary, group.values, none, none, group.choices), rest)
 
-    def _extend(self, states: list[_State], group: _Group, rest: Floats) -> _State:
+    def _extend(self, states: list[_State], group: _Group, rest: _Rest) -> _State:
         """All sums of a partial sum before, the seam, and a choice of ``group``; pruned."""
         empty = np.zeros(0, dtype=np.int64)
         found = _State(group.boundary, np.zeros((0, len(self._bounds))), empty, empty, empty)
@@ -180,24 +190,35 @@ class _Merge:
                 found = self._prune(_join(found, self._prune(new, rest)), rest)
         return found
 
-    def _prune(self, state: _State, rest: Floats) -> _State:
-        within = state.values + rest <= self._bounds + _SLACK * np.abs(_finite(self._bounds))
+    def _prune(self, state: _State, rest: _Rest) -> _State:
+        least, most = rest
+        within = state.values + least <= self._bounds + _SLACK * np.abs(_finite(self._bounds))
         state = state.take(np.flatnonzero((within | np.isinf(self._bounds)).all(axis=1)))
-        return state.take(np.flatnonzero(non_dominated(state.values[:, self._kept])))
+        return state.take(np.flatnonzero(non_dominated(self._compared(state.values, most)[:, self._kept])))
 
-    def _thin(self, state: _State) -> tuple[_State, Floats]:
+    def _compared(self, values: Floats, most: Floats) -> Floats:
+        """``values``; those that meet a bound whatever follows are equal in that metric."""
+        values = values.copy()
+        for j in self._bounded:
+            if math.isfinite(most[j]):
+                safe = self._bounds[j] - most[j] - _SLACK * abs(self._bounds[j])
+                values[:, j] = np.maximum(values[:, j], safe)
+        return values
+
+    def _thin(self, state: _State, most: Floats) -> tuple[_State, Floats]:
         """One sum per cell of a grid over the metrics after the first, that with the least first metric."""
         error = np.zeros(len(self._bounds))
         if len(state.values) <= self._max_points:
             return state, error
         first, *others = self._kept
-        low = state.values[:, others].min(axis=0)
-        span = state.values[:, others].max(axis=0) - low
-        order = np.lexsort(state.values[:, [first, *others]].T[::-1])
+        values = self._compared(state.values, most)
+        low = values[:, others].min(axis=0)
+        span = values[:, others].max(axis=0) - low
+        order = np.lexsort(values[:, [first, *others]].T[::-1])
         cells = 2 * self._max_points
         while True:
             width = np.where(span > 0, span / cells, 1.0)
-            grid = np.floor((state.values[order][:, others] - low) / width)
+            grid = np.floor((values[order][:, others] - low) / width)
             rows = np.unique(grid, axis=0, return_index=True)[1]
             if len(rows) <= self._max_points:
                 break

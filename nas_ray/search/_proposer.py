@@ -41,8 +41,8 @@ class Proposer(Generic[A]):
     """Gives out up to ``num_candidates`` proposals: those of ``enqueued`` first, then the searcher's.
 
     ``costs`` maps an architecture to its metrics by the tables; it must hold every metric of ``constraints``,
-    and ``encoder_params`` where the space has an embedding rule. ``exclude`` are arch_ids that are never
-    proposed.
+    and ``encoder_params`` where the space has an embedding rule. ``enqueued`` are taken as they are (the solver's agree
+    with such a rule). ``exclude`` are arch_ids that are never proposed.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Proposer(Generic[A]):
     def _next_enqueued(self) -> Proposal[A] | None:
         while self._enqueued:
             architecture, origin = self._enqueued.pop(0)
-            if found := self._admit(*normalise(self._space, architecture, self.costs), origin):
+            if found := self._admit(architecture, self.costs(architecture), origin):
                 return found
         return None
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, cast
 
 from nas_ray.search._asha import Asha
 from nas_ray.search._journal import Journal
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.space import Architecture, candidate_id, parse_architecture
+
+Status = Literal["running", "completed", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Outcome:
 
     task: Task
     losses: dict[int, float] = field(default_factory=dict)
-    status: str = "running"
+    status: Status = "running"
+    reason: str = ""
+    """Why it failed."""
     goes_on: bool = True
 
     @property
@@ -127,13 +131,15 @@ class SearchSession:
         self.listener.rung(outcome.task, self.rungs[rung], loss)
         return goes_on
 
-    def ended(self, candidate: str, error: str | None = None) -> None:
-        """The candidate's trial is over; a second call changes nothing."""
+    def ended(self, candidate: str, error: BaseException | None = None) -> None:
+        """The candidate's trial is over, by ``error`` if it raised one; a second call changes nothing."""
         outcome = self.outcomes[candidate]
         if outcome.status != "running":
             return
-        outcome.status = self._status(outcome, error)
-        self.journal.append({"kind": "done", "candidate_id": candidate, "status": outcome.status})
+        outcome.status, outcome.reason = self._end(outcome, error)
+        self.journal.append(
+            {"kind": "done", "candidate_id": candidate, "status": outcome.status, "reason": outcome.reason}
+        )
         self._tell(outcome)
         self.listener.ended(outcome.task, outcome)
 
@@ -142,31 +148,31 @@ class SearchSession:
         """Candidates and references that have ended."""
         return sum(outcome.status != "running" for outcome in self.outcomes.values())
 
-    def _status(self, outcome: Outcome, error: str | None) -> str:
+    def _end(self, outcome: Outcome, error: BaseException | None) -> tuple[Status, str]:
         if error is not None:
-            return f"failed: {error}"
+            lines = str(error).strip().splitlines()
+            return "failed", ": ".join([type(error).__name__, *lines[:1]])
         if outcome.loss is None or not math.isfinite(outcome.loss):
-            return "failed: no finite loss"
-        if outcome.rung == len(self.rungs) - 1:
-            return "completed"
-        return f"stopped at rung {outcome.rung}"
+            return "failed", "no finite loss"
+        return "completed" if outcome.rung == len(self.rungs) - 1 else "stopped", ""
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.task.kind == "candidate":
-            failed = outcome.status.startswith("failed") or outcome.loss is None
-            metrics = None if failed or outcome.loss is None else {"loss": outcome.loss}
+            metrics = None if outcome.status == "failed" or outcome.loss is None else {"loss": outcome.loss}
             self.proposer.tell(outcome.task.architecture.arch_id, metrics, outcome.status == "completed")
 
     def _replay(self) -> None:
         """Take over the journal: results in their order, then what was in flight, under its own id."""
-        rungs: list[tuple[str, int, float, float]] = []
-        done: list[Outcome] = []
-        for record in self.journal.records:
-            self._replay_record(record, rungs, done)
+        records = self.journal.records
+        self.outcomes = read_outcomes(records, self.head_size)
         if self.asha is not None:
-            self.asha.restore(rungs)
+            self.asha.restore(
+                (r["candidate_id"], r["rung"], r["loss"], self._cost(self.outcomes[r["candidate_id"]].task))
+                for r in records
+                if r["kind"] == "rung"
+            )
         self.proposer.restore(self._proposals(), ())
-        for outcome in done:
+        for outcome in [self.outcomes[r["candidate_id"]] for r in records if r["kind"] == "done"]:
             self._tell(outcome)
             self.listener.started(outcome.task)
             for rung, loss in sorted(outcome.losses.items()):
@@ -180,23 +186,7 @@ class SearchSession:
                 self.ended(candidate)
             else:
                 first = 0 if outcome.rung is None else outcome.rung + 1
-                self._todo.append(Task(**{**vars(outcome.task), "first_rung": first}))
-
-    def _replay_record(
-        self, record: Mapping[str, Any], rungs: list[tuple[str, int, float, float]], done: list[Outcome]
-    ) -> None:
-        kind, candidate = record["kind"], record.get("candidate_id", "")
-        if kind == "suggested":
-            architecture = parse_architecture(record["arch_id"], self.head_size)
-            task = Task(candidate, architecture, record["task"], record["label"], record["origin"])
-            self.outcomes[candidate] = Outcome(task)
-        elif kind == "rung":
-            outcome = self.outcomes[candidate]
-            outcome.losses[record["rung"]], outcome.goes_on = record["loss"], record["goes_on"]
-            rungs.append((candidate, record["rung"], record["loss"], self._cost(outcome.task)))
-        elif kind == "done":
-            self.outcomes[candidate].status = record["status"]
-            done.append(self.outcomes[candidate])
+                self._todo.append(replace(outcome.task, first_rung=first))
 
     def _cost(self, task: Task) -> float:
         return self.costs(task.architecture)[self.cost_metric]
@@ -206,6 +196,28 @@ class SearchSession:
         return [
             Proposal(i, task.architecture, task.origin, self.costs(task.architecture)) for i, task in enumerate(tasks)
         ]
+
+
+def read_outcomes(records: Iterable[Mapping[str, Any]], head_size: int) -> dict[str, Outcome]:
+    """What a journal's records say of every candidate and reference, by candidate id."""
+    found: dict[str, Outcome] = {}
+    for record in records:
+        kind, candidate = record["kind"], record.get("candidate_id", "")
+        if kind == "suggested":
+            architecture = parse_architecture(record["arch_id"], head_size)
+            found[candidate] = Outcome(Task(candidate, architecture, record["task"], record["label"], record["origin"]))
+        elif kind == "rung":
+            outcome = found[candidate]
+            outcome.losses[record["rung"]], outcome.goes_on = record["loss"], record["goes_on"]
+        elif kind == "done":
+            found[candidate].status, found[candidate].reason = _read_end(record)
+    return found
+
+
+def _read_end(record: Mapping[str, Any]) -> tuple[Status, str]:
+    """Journals used to hold one sentence: ``stopped at rung 1``, ``failed: why``."""
+    sentence, _, why = record["status"].partition(": ")
+    return cast(Status, sentence.partition(" ")[0]), record.get("reason", why)
 
 
 def task_id(architecture: Architecture) -> str:

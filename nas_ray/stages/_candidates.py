@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from nas_ray._files import write_text
 from nas_ray.errors import TableError
 from nas_ray.search import (
     Asha,
@@ -18,6 +20,7 @@ from nas_ray.search import (
     Task,
     log_edges,
     make_searcher,
+    normalise,
     spread,
     table_problem,
     task_id,
@@ -28,21 +31,20 @@ from nas_ray.tables import QualityTable
 from nas_ray.tracking import CandidateRecord, Tracker, architecture_params
 
 TEACHER = "teacher"
+PROPOSALS = "tables/proposals.json"
 
 
 def reference_architectures(context: Context) -> list[tuple[Architecture, str]]:
-    """Uniform hand-designed encoders of each width, and the teacher, as architectures with labels."""
+    """Uniform hand-designed encoders of each width, as far as the space holds them, and the teacher; with labels."""
     costs, space = context.costs, context.space
     size = context.shape.hidden if context.shape.hidden in space.embedding_sizes else max(space.embedding_sizes)
     found = []
     for width, path in references(space, context.shape).items():
         if path == costs.frozen:
             continue
-        if not set(path.operations) <= set(space.operations[width]):
-            continue  # the supernet has no weights for it
         architecture = Architecture(size, (path,) * space.num_blocks)
-        encoder_params = int(costs.of(architecture)["encoder_params"])
-        found.append((space.with_rule(architecture, encoder_params), f"uniform {width}"))
+        if space.contains(architecture):
+            found.append((normalise(space, architecture, costs.of)[0], f"uniform {width}"))
     if costs.frozen is not None:
         found.append((Architecture(context.shape.hidden, (costs.frozen,) * space.num_blocks), TEACHER))
     return found
@@ -56,11 +58,26 @@ def problem(context: Context) -> TableProblem:
     return table_problem(context.costs, _quality(context), metrics)
 
 
-def proposals(context: Context, solver: TableProblem) -> tuple[list[tuple[Architecture, str]], str]:
-    """Architectures of the tables' exact front, spread over log size, and what the front guarantees."""
+def propose(context: Context, solver: TableProblem) -> list[tuple[Architecture, str]]:
+    """Architectures of the tables' exact front, spread over log size; kept beside the tables with their guarantee."""
+    found, guarantee = _solved(context, solver)
+    kept = {"guarantee": guarantee, "arch_ids": [architecture.arch_id for architecture in found]}
+    write_text(context.path(PROPOSALS), json.dumps(kept, indent=1))
+    return [(architecture, "front") for architecture in found]
+
+
+def front_guarantee(context: Context) -> str:
+    """What the front that candidates were proposed from guarantees."""
+    file = context.path(PROPOSALS)
+    if not file.is_file():  # a run of an older version
+        return _solved(context, problem(context))[1]
+    return str(json.loads(file.read_text(encoding="utf-8"))["guarantee"])
+
+
+def _solved(context: Context, solver: TableProblem) -> tuple[list[Architecture], str]:
     search = context.spec.search
     objectives = [solver.metrics[0], *(name for name in search.objectives if name != "loss")]
-    front = solver.front(objectives, search.constraints)
+    front = solver.front(objectives, context.bounds)
     size = solver.metrics.index("encoder_params")
     count = int(search.num_candidates * search.proposals)
     points = [point for point in front.points if point.values[size] > 0]
@@ -68,10 +85,10 @@ def proposals(context: Context, solver: TableProblem) -> tuple[list[tuple[Archit
     guarantee = str(_quality(context).metadata["guarantee"])
     if not front.guarantee.startswith("exact"):
         guarantee = f"{front.guarantee}; its losses are {guarantee}"
-    return [(solver.architecture(point.names), "front") for point in chosen], guarantee
+    return [solver.architecture(point.names) for point in chosen], guarantee
 
 
-def open_session(context: Context, tracker: Tracker, *, read_only: bool = False) -> SearchSession:
+def open_session(context: Context, tracker: Tracker) -> SearchSession:
     """The session of this run, its journal replayed.
 
     Raises:
@@ -79,8 +96,8 @@ def open_session(context: Context, tracker: Tracker, *, read_only: bool = False)
     """
     search, costs, space = context.spec.search, context.costs, _scored_space(context)
     solver = problem(context)
-    solver.require_feasible(search.constraints)
-    enqueued, _ = proposals(context, solver)
+    solver.require_feasible(context.bounds)
+    enqueued = propose(context, solver)
     known = reference_architectures(context)
     searcher = make_searcher(
         search.searcher.name, space, len(search.objectives), context.spec.seed, search.searcher.options
@@ -100,7 +117,7 @@ def open_session(context: Context, tracker: Tracker, *, read_only: bool = False)
         proposer,
         _asha(context, known, enqueued),
         search.rungs,
-        Journal(context.path("journal.jsonl"), read_only=read_only),
+        Journal(context.path("journal.jsonl")),
         known,
         costs.of,
         search.scheduler.cost,
@@ -120,6 +137,7 @@ def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
         "label": outcome.task.label,
         "origin": outcome.task.origin,
         "status": outcome.status,
+        "reason": outcome.reason,
         "rung": outcome.rung,
         "params": int(costs["params"]),
         "encoder_params": int(costs["encoder_params"]),
@@ -157,7 +175,8 @@ class TrackerListener:
         row = outcome_row(self.context, outcome)
         names = ("params", "encoder_params", "flops", "latency_ms", "table_loss", "select_loss")
         metrics: Mapping[str, float | None] = {name: row[name] for name in names}
-        self.tracker.candidate_ended(task.candidate_id, outcome.status, metrics)
+        status = f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
+        self.tracker.candidate_ended(task.candidate_id, status, metrics)
 
 
 def _quality(context: Context) -> QualityTable:

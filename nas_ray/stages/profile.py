@@ -23,8 +23,13 @@ _POOR_RANK, _POOR_ERROR = 0.9, 25.0
 
 
 def run(context: Context) -> list[Path]:
-    """Write ``tables/params.parquet``, ``tables/flops.parquet`` and ``tables/latency.parquet``."""
+    """Write ``tables/params.parquet``, ``tables/flops.parquet`` and ``tables/latency.parquet``.
+
+    Raises:
+        InfeasibleError: no architecture meets the bounds by these tables; nothing has been trained yet.
+    """
     from nas_ray.measure import flops_table
+    from nas_ray.search import table_problem
 
     space, shape, spec = context.space, context.shape, context.spec
     files = [context.path(f"tables/{name}.parquet") for name in ("params", "flops", "latency")]
@@ -37,6 +42,8 @@ def run(context: Context) -> list[Path]:
     )
     latency.write(files[2])
     context.console.say(describe(latency))
+    if context.bounds:
+        table_problem(context.costs, None, list(context.bounds)).require_feasible(context.bounds)
     return files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from nas_ray.report import (
     write_figure,
     write_html,
 )
+from nas_ray.space import parse_architecture
 from nas_ray.spec import to_yaml
-from nas_ray.stages._candidates import problem, proposals
+from nas_ray.stages._candidates import front_guarantee
 from nas_ray.stages._context import Context
-from nas_ray.stages._run import write_text
 from nas_ray.stages.rank import points, rankings
 from nas_ray.stages.test import comparisons, judged_rows, mean_error, paired_interval, read_errors
 from nas_ray.tables import write_parquet
@@ -46,18 +47,18 @@ def run(context: Context) -> list[Path]:
     write_parquet(files["candidates.parquet"], _columns(rows), metadata)
     front = sorted((row for row in rows if row["pareto"]), key=lambda row: row["encoder_params"])
     write_parquet(files["front.parquet"], _columns(front), metadata)
-    write_text(context.path("comparisons.json"), json.dumps([asdict(c) for c in report.comparisons], indent=1))
     write_figure(report, files["front.png"])
     write_html(report, files["report.html"])
     _track(context, report, list(files.values()))
-    return [*files.values(), context.path("comparisons.json")]
+    return list(files.values())
 
 
 def build(context: Context) -> RunReport:
     """The finished run as data."""
     rows = judged_rows(context)
-    errors = read_errors(context)
+    errors, blocks = read_errors(context), _blocks(context)
     for row in rows:
+        row["floor"] = _floor(row["arch_id"], context, blocks[-1].floors)
         if row["candidate_id"] in errors:
             row["test_loss"] = mean_error(errors[row["candidate_id"]])
     compared = []
@@ -92,7 +93,7 @@ def build(context: Context) -> RunReport:
         rows=tuple(CandidateRow(**row) for row in rows),
         comparisons=tuple(compared),
         stage_seconds=context.run.stage_seconds(),
-        blocks=_blocks(context),
+        blocks=blocks,
         latency_check=LatencyCheck(check["spearman"], check["mape_percent"], check["num_models"]),
         table_check=_table_check(rows),
         ranking=_ranking(context),
@@ -109,8 +110,14 @@ def _guarantee(context: Context, rows: list[dict[str, Any]]) -> str:
     proposed = sum(row["origin"] == "front" for row in rows)
     return (
         f"non-dominated on the select split among the {finished} candidates that finished; the tables' own front, from "
-        f"which {proposed} were proposed, is {proposals(context, problem(context))[1]}"
+        f"which {proposed} were proposed, is {front_guarantee(context)}"
     )
+
+
+def _floor(arch_id: str, context: Context, floors: Mapping[int, float]) -> float | None:
+    """What no readout of the last block's width can reach: 0 at the teacher's, None for a width of no path."""
+    width = parse_architecture(arch_id, context.space.head_size).paths[-1].width
+    return 0.0 if width >= context.shape.hidden else floors.get(width)
 
 
 def _blocks(context: Context) -> tuple[BlockTraining, ...]:
@@ -133,15 +140,15 @@ def _blocks(context: Context) -> tuple[BlockTraining, ...]:
 def _table_check(rows: list[dict[str, Any]]) -> TableCheck | None:
     from scipy.stats import kendalltau
 
-    pairs = [
-        (row["table_loss"], row["select_loss"])
-        for row in rows
-        if row["status"] == "completed" and row["kind"] == "candidate"
-    ]
-    if len(pairs) < 3:
+    judged = [row for row in rows if row["status"] == "completed" and row["kind"] == "candidate"]
+    if len(judged) < 3:
         return None
-    tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
-    return TableCheck(tau, len(pairs))
+    losses = [row["select_loss"] for row in judged]
+    table, params = (
+        float(kendalltau(scores, losses).statistic)
+        for scores in ([row["table_loss"] for row in judged], [-row["encoder_params"] for row in judged])
+    )
+    return TableCheck(table, len(judged), params)
 
 
 def _ranking(context: Context) -> RankingCheck | None:
@@ -169,12 +176,17 @@ def _track(context: Context, report: RunReport, files: list[Path]) -> None:
         "front_size": len(report.front),
         "candidates": sum(row.kind == "candidate" for row in report.rows),
         "table_kendall_tau": None if report.table_check is None else report.table_check.kendall_tau,
+        "params_kendall_tau": None if report.table_check is None else report.table_check.params_kendall_tau,
         "latency_spearman": None if check is None else check.spearman,
         "latency_mape_percent": None if check is None else check.mape_percent,
         **({} if report.ranking is None else _ranking_metrics(report.ranking)),
         **{f"seconds_{stage}": seconds for stage, seconds in report.stage_seconds.items()},
     }
-    params = {"space": context.spec.space, "teacher": context.spec.teacher, "seed": context.spec.seed}
+    params: dict[str, str | int | float] = {
+        "space": context.spec.space,
+        "teacher": context.spec.teacher,
+        "seed": context.spec.seed,
+    }
     tables = sorted(context.path("tables").glob("*.parquet"))
     tracker.summary(params, metrics, [*files, *tables, context.path("spec.yaml"), context.path("space.yaml")])
 

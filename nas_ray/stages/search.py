@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nas_ray.errors import StageError
 from nas_ray.measure import CandidateEvaluator, EvaluatorConfig
-from nas_ray.search import SearchSession
-from nas_ray.stages._candidates import open_session
+from nas_ray.search import Outcome, SearchSession, Task
+from nas_ray.stages._candidates import PROPOSALS, open_session
 from nas_ray.stages._context import Context
 
 
@@ -23,7 +23,7 @@ def run(context: Context) -> list[Path]:
     )
 
     def progress(now: SearchSession) -> None:
-        stopped = sum(outcome.status.startswith("stopped") for outcome in now.outcomes.values())
+        stopped = sum(outcome.status == "stopped" for outcome in now.outcomes.values())
         console.progress(now.num_done, total, "candidates", f"{stopped} stopped early")
 
     config = evaluator_config(context)
@@ -37,23 +37,41 @@ def run(context: Context) -> list[Path]:
             run_search(session, config, published, max_concurrent=search.max_concurrent, progress=progress)
     finally:
         session.journal.close()
-    failed = [outcome for outcome in session.outcomes.values() if outcome.status.startswith("failed")]
+    failed = [outcome for outcome in session.outcomes.values() if outcome.status == "failed"]
     if failed:
-        console.say(f"  {len(failed)} candidates failed, the first: {failed[0].status}")
-    if not any(o.status == "completed" for o in session.outcomes.values() if o.task.kind == "candidate"):
-        raise StageError("search", f"no candidate was completed; the first ended as '{failed[0].status}'.")
-    return [context.path("journal.jsonl")]
+        console.say(f"  {len(failed)} candidates or references failed, the first: {_named(failed[0])}")
+    candidates = [outcome for outcome in session.outcomes.values() if outcome.task.kind == "candidate"]
+    if not candidates:
+        raise StageError("search", "no candidate could be proposed: the space holds nothing beside the references.")
+    if not any(outcome.status == "completed" for outcome in candidates):
+        raise StageError("search", f"no candidate was completed; the first: {_named(candidates[0])}.")
+    return [context.path("journal.jsonl"), context.path(PROPOSALS)]
 
 
 def run_local(session: SearchSession, evaluator: CandidateEvaluator, progress: Callable[[SearchSession], None]) -> None:
-    """The search in this process, one candidate at a time."""
+    """The search in this process, one candidate at a time; one that raises an error has failed, the others go on."""
     while (task := session.next_task()) is not None:
-        student = evaluator.assemble(task.architecture.arch_id)
-        for rung in range(task.first_rung, len(session.rungs)):
-            if not session.report(task.candidate_id, rung, evaluator.loss(student, session.rungs[rung])):
-                break
-        session.ended(task.candidate_id)
+        session.ended(task.candidate_id, _judge(session, evaluator, task))
         progress(session)
+
+
+def _judge(session: SearchSession, evaluator: CandidateEvaluator, task: Task) -> Exception | None:
+    """Report rung after rung; what the candidate itself raised, if it did."""
+    student = None
+    for rung in range(task.first_rung, len(session.rungs)):
+        try:
+            student = student or evaluator.assemble(task.architecture.arch_id)
+            loss = evaluator.loss(student, session.rungs[rung])
+        except Exception as error:
+            return error
+        if not session.report(task.candidate_id, rung, loss):
+            break
+    return None
+
+
+def _named(outcome: Outcome) -> str:
+    why = f" ({outcome.reason})" if outcome.reason else ""
+    return f"{outcome.task.label or outcome.task.architecture.arch_id} {outcome.status}{why}"
 
 
 def evaluator_config(context: Context) -> EvaluatorConfig:

@@ -32,8 +32,7 @@ def run(context: Context) -> list[Path]:
     if frozen is not None and context.spec.supernet.start == "inherit":
         for found in losses:
             found[frozen] = 0.0  # always a candidate: the teacher's own block stands there, frozen
-    sizes = list(space.embedding_sizes) if space.embedding_rule is None else [max(space.embedding_sizes)]
-    positions = context.shape.num_positions
+    sizes, positions = list(space.embedding_sizes), context.shape.num_positions
     (embeddings,) = context.settled(lambda: [blocks.call_one(0, "score_embeddings", sizes, positions)])
     table = QualityTable((embeddings, *losses), _metadata(context, remaining, chosen, frozen))
     file = context.path("tables/quality.parquet")
@@ -77,6 +76,7 @@ def _metadata(
         "fit_tokens": fit_tokens,
         "ridge_tokens": counts["calibrate"] * batch_tokens - fit_tokens,
         "select_tokens": select_batches * batch_tokens,
+        "precision": spec.tabulate.precision,
         "frozen": frozen,
         "start": spec.supernet.start,
         "guarantee": guarantee,

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from nas_ray.measure import CandidateEvaluator
-from nas_ray.search import non_dominated
-from nas_ray.stages._candidates import TEACHER, open_session, outcome_row
+from nas_ray.search import non_dominated, read_journal, read_outcomes
+from nas_ray.stages._candidates import TEACHER, outcome_row
 from nas_ray.stages._context import Context
 from nas_ray.stages.search import evaluator_config
 from nas_ray.tables import read_parquet, write_parquet
-from nas_ray.tracking import NullTracker
 
 Errors = dict[int, tuple[float, int]]
 
@@ -21,7 +20,8 @@ Errors = dict[int, tuple[float, int]]
 def run(context: Context) -> list[Path]:
     """Write ``tables/test_errors.parquet``: squared error and tokens of every test document and candidate."""
     rows = judged_rows(context)
-    chosen = [row for row in rows if row["pareto"] or row["kind"] == "reference"]
+    completed = [row for row in rows if row["status"] == "completed"]
+    chosen = [row for row in completed if row["pareto"] or row["kind"] == "reference"]
     chosen += [row for row, _ in comparisons(rows) if row not in chosen]
     ids = [row["arch_id"] for row in chosen]
     config, published = evaluator_config(context), context.published()
@@ -49,8 +49,8 @@ def judged_rows(context: Context) -> list[dict[str, Any]]:
 
     Membership is decided on the select split, among candidates that reached the last rung.
     """
-    session = open_session(context, NullTracker(), read_only=True)
-    rows = [outcome_row(context, outcome) for outcome in session.outcomes.values()]
+    outcomes = read_outcomes(read_journal(context.path("journal.jsonl")), context.space.head_size)
+    rows = [outcome_row(context, outcome) for outcome in outcomes.values()]
     finished = [row for row in rows if row["kind"] == "candidate" and row["status"] == "completed"]
     names = ["select_loss" if name == "loss" else name for name in context.spec.search.objectives]
     if finished:
@@ -62,9 +62,10 @@ def judged_rows(context: Context) -> list[dict[str, Any]]:
 
 def comparisons(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """For each uniform reference the finished candidate of at most its encoder parameters that *select* prefers."""
-    finished = [row for row in rows if row["kind"] == "candidate" and row["status"] == "completed"]
+    completed = [row for row in rows if row["status"] == "completed"]
+    finished = [row for row in completed if row["kind"] == "candidate"]
     found = []
-    for reference in rows:
+    for reference in completed:
         if reference["kind"] != "reference" or reference["label"] == TEACHER:
             continue
         smaller = [row for row in finished if row["encoder_params"] <= reference["encoder_params"]]

@@ -4,7 +4,7 @@ from nas_ray.tracking._base import CandidateRecord, Kind, Tracker, architecture_
 from nas_ray.tracking._mlflow import MlflowTracker
 from nas_ray.tracking._null import NullTracker
 from nas_ray.tracking._ui import ui_command, ui_environment
-from nas_ray.tracking._uri import local_artifact_dir, local_uri
+from nas_ray.tracking._uri import check_uri, local_artifact_dir, local_uri
 
 __all__ = [
     "CandidateRecord",
@@ -13,6 +13,7 @@ __all__ = [
     "NullTracker",
     "Tracker",
     "architecture_params",
+    "check_uri",
     "local_artifact_dir",
     "local_uri",
     "ui_command",

@@ -38,7 +38,7 @@ class Tracker(Protocol):
         """The loss at one rung; ``budget`` is cumulative."""
 
     def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
-        """Metrics and why: ``completed``, ``stopped at rung k``, ``failed: why`` or ``interrupted``."""
+        """Metrics and why: ``completed``, ``stopped``, ``failed: why`` or ``interrupted``."""
 
     def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
         """These, and no others, are on the front."""

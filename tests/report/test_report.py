@@ -85,9 +85,27 @@ def test_front_table_is_ordered_and_fits(make: Make) -> None:
     assert places == sorted(places)
     assert printed.count("◆ uniform") == 3
     assert "12 encoders on the front" in printed
-    assert "000000000024     4.18 M      39 %   8.13 M   7.14   1.07 G   0.2055" in printed
+    assert "000000000024    4.18 M     39 %  8.13 M  7.14  1.07 G  0.2055   .041" in printed
     sizes = [row.encoder_params or 0 for row in report.shown]
     assert sizes == sorted(sizes)
+
+
+def test_humbling_lines_stand_beside_every_loss(make: Make, tmp_path: Path) -> None:
+    linear = "ne linear layer for each block: 0.21, 0.19, 0.52 (block losses, refitted)"
+    tau = "0.81 with the loss of the stitched model over 49 candidates; parameter count alone 0.74"
+    teacher = [replace(row, floor=0.0) if row.label == "teacher" else row for row in make().rows]
+    report = make(rows=tuple(teacher))
+    printed = text(front_table(report))
+    assert linear in printed
+    assert tau in " ".join(printed.split())
+    assert "0.0000      0" in next(line for line in printed.splitlines() if "teacher  " in line and "◆" in line)
+    found, _ = page(report, tmp_path / "report.html")
+    assert linear in found
+    assert tau in found
+    assert 'data-value="0.041">0.0410<' in found
+    bare = text(front_table(make(blocks=(), table_check=None)))
+    assert "linear" not in bare
+    assert "tau" not in bare
 
 
 def test_comparison_table_and_stage_line(make: Make) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError
-from nas_ray.search import non_dominated
+from nas_ray.search import TableProblem, non_dominated
 from nas_ray.stages import STAGES, Run, Silent
 from nas_ray.tables import QualityTable, read_parquet
 from tests.tiny_trial import nas_ray, run_folder, write_trial
@@ -82,12 +83,33 @@ def test_files_of_the_report(finished: Path) -> None:
     html = (finished / "report.html").read_text(encoding="utf-8")
     assert "uniform 32" in html
     assert 'src="http' not in html
-    comparisons = json.loads((finished / "comparisons.json").read_text())
-    assert {c["width"] for c in comparisons} <= {32, 64}
+    comparisons = api.load_report(finished).comparisons
+    assert {c.width for c in comparisons} <= {32, 64}
     assert comparisons
     for c in comparisons:
-        assert c["chosen_params"] <= c["uniform_params"]
-        assert c["low"] <= c["difference"] <= c["high"]
+        assert c.chosen_params <= c.uniform_params
+        assert c.low <= c.difference <= c.high
+
+
+def test_every_row_has_its_floor_and_the_tables_are_compared_with_parameter_count(finished: Path) -> None:
+    report = api.load_report(finished)
+    floors = json.loads((finished / "supernet" / "blocks.json").read_text())[-1]["floors"]
+    for row in report.rows:
+        last = row.arch_id.rpartition("/")[2].partition(":")[0]
+        assert row.floor == (0.0 if last == "64" else floors[last])
+    assert {row.floor for row in report.rows} == {0.0, floors["32"]}
+    judged = [row for row in report.rows if row.kind == "candidate" and row.status == "completed"]
+    expected = kendalltau([-row.encoder_params for row in judged], [row.select_loss for row in judged]).statistic
+    assert report.table_check is not None
+    assert report.table_check.params_kendall_tau == pytest.approx(expected)
+
+
+def test_a_finished_search_is_not_solved_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = json.loads((finished / "tables" / "proposals.json").read_text())
+    proposed = {row["arch_id"] for row in rows_of(finished) if row["origin"] == "front"}
+    assert proposed <= set(kept["arch_ids"])
+    monkeypatch.setattr(TableProblem, "front", None)
+    assert api.load_report(finished).guarantee.endswith(kept["guarantee"])
 
 
 def test_the_quality_table_covers_the_space_and_the_teachers_path_is_free(finished: Path) -> None:
