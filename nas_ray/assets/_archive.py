@@ -59,7 +59,7 @@ def extract(asset: Asset, source: Source, archive: Path, into: Path, scratch: Pa
         with zipfile.ZipFile(archive) as files:
             for member in asset.members:
                 _write_member(files, source, member, into)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:  # the second: an unknown compression
+    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:  # the second: encrypted, or an unknown compression
         raise SourceError(f"{source.requirement}: the archive cannot be read: {error}.") from error
 
 
