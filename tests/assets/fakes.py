@@ -56,11 +56,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         cut = len(body) if is_page or self.index.cut_at is None else self.index.cut_at
-        self.wfile.write(body[:cut])
+        half = cut // 2  # held back while stalled: a client that has the whole body waits for nothing
+        self.wfile.write(body[:half])
         self.wfile.flush()
         if self.index.stall and not is_page:
             self.index.stalled.set()
-            self.index.go_on.wait(30)
+            self.index.go_on.wait(60)
+        self.wfile.write(body[half:cut])
 
     def log_message(self, *_args: object) -> None:
         pass
