@@ -97,6 +97,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-4,
         "rate_exponent": 1.5,
     },
+    "prefixes, batch 2, 2e-3 x1, 960 updates": {
+        "steps": 240,
+        "updates": 4,
+        "sampling": "prefixes",
+        "learning_rate": 2e-3,
+        "rate_exponent": 1.0,
+    },
     "prefixes, batch 2, 1e-3 x1.5, 960 updates": {
         "steps": 240,
         "updates": 4,

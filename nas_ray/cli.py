@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from nas_ray import __version__
-from nas_ray.errors import NasRayError, StageError
+from nas_ray.errors import NasRayError, SpecError, StageError
 
 INTERRUPTED = 130
 _SUFFIXES = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -183,18 +183,39 @@ def ui(run: Path | None, storage: str, port: int) -> None:
 @click.argument("space")
 @click.option("--teacher", default="minilm", show_default=True, help="Whose sizes the space stands under.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--runtime", type=click.Choice(["eager", "graph"]), default="eager", show_default=True, help="graph: a CUDA graph."
+)
+@click.option("--dtype", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
 @click.option("--seq-len", default=128, show_default=True, type=click.IntRange(min=1), help="Tokens a sequence.")
 @click.option("--batch-size", default=1, show_default=True, type=click.IntRange(min=1), help="Sequences a batch.")
 @click.option("--output", type=click.Path(path_type=Path), help="Table to write; latency-SPACE.parquet if not given.")
 def profile(
-    space: str, teacher: str, device: str, threads: int | None, seq_len: int, batch_size: int, output: Path | None
+    space: str,
+    teacher: str,
+    device: Any,
+    runtime: Any,
+    dtype: Any,
+    threads: int | None,
+    seq_len: int,
+    batch_size: int,
+    output: Path | None,
 ) -> None:
     """Measure the latency table of SPACE on this device."""
     from nas_ray import api
     from nas_ray.spec import Latency
 
-    latency = Latency(device=device, threads=threads, sequence_length=seq_len, batch_size=batch_size)
+    if runtime == "graph" and device != "cuda":
+        raise SpecError("--runtime graph needs --device cuda.")
+    latency = Latency(
+        device=device,
+        runtime=runtime,
+        dtype=dtype,
+        threads=threads,
+        sequence_length=seq_len,
+        batch_size=batch_size,
+    )
     target = output or Path(f"latency-{Path(space).stem}.parquet")
     console = _console()
     api.profile(space, teacher=teacher, latency=latency, output=target, console=console)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray.blocks import Numerics, ReducedEmbedding, Seam, build_part, build_student
+from nas_ray.measure._clock import Call, captured, milliseconds
 from nas_ray.tables import PartTable
 
 Array = NDArray[Any]
 
-_WARM_UP = 3
 _ROUNDS = 4
 
 
@@ -57,7 +57,9 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
     torch.set_num_threads(request.threads)
     say = progress or (lambda _text: None)
     say(f"timing {len(request.parts)} parts")
-    values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
+    values, spreads = _time_all(
+        {part: _prepared(_part_call(part, request), request) for part in request.parts}, request
+    )
     say(f"timing {len(request.models)} whole models")
     whole = [_time_model(parts, request) for parts in request.models]
     sums = [sum(values[part] for part in parts) for parts in request.models]
@@ -111,15 +113,13 @@ def _ranks(values: Array) -> Array:
     return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
-def _time_all(
-    calls: Mapping[str, Callable[[], object]], request: LatencyRequest
-) -> tuple[dict[str, float], dict[str, float]]:
+def _time_all(calls: Mapping[str, Call], request: LatencyRequest) -> tuple[dict[str, float], dict[str, float]]:
     """Median and half the interquartile range of each call, in ms."""
     timings: dict[str, list[float]] = {name: [] for name in calls}
     each = max(1, -(-request.repeats // _ROUNDS))
     for _ in range(_ROUNDS):
         for name, call in calls.items():
-            timings[name] += _timings(call, each, request.device)
+            timings[name] += milliseconds(call, each, request.device)
     quartiles = {name: np.percentile(t, [25, 50, 75]) for name, t in timings.items()}
     return (
         {name: float(q[1]) for name, q in quartiles.items()},
@@ -127,25 +127,7 @@ def _time_all(
     )
 
 
-def _timings(call: Callable[[], object], repeats: int, device: str) -> list[float]:
-    found = []
-    with torch.inference_mode():
-        for number in range(_WARM_UP + repeats):
-            _wait(device)
-            began = time.perf_counter()
-            call()
-            _wait(device)
-            if number >= _WARM_UP:
-                found.append((time.perf_counter() - began) * 1e3)
-    return found
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def _part_call(part: str, request: LatencyRequest) -> Callable[[], object]:
+def _part_call(part: str, request: LatencyRequest) -> Call:
     numerics = Numerics()
     kind, _, rest = part.partition(":")
     shape = (request.batch_size, request.sequence_length)
@@ -169,7 +151,11 @@ def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
     student = student.to(request.device, _dtype(request))
     shape = (request.batch_size, request.sequence_length)
     ids: Tensor = (torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size).to(request.device)
-    return median(_timings(lambda: student(ids), request.repeats, request.device))
+    return median(milliseconds(_prepared(partial(student, ids), request), request.repeats, request.device))
+
+
+def _prepared(call: Call, request: LatencyRequest) -> Call:
+    return captured(call) if request.runtime == "graph" else call
 
 
 def _dtype(request: LatencyRequest) -> torch.dtype:

@@ -79,10 +79,10 @@ class Text(Frozen):
 class Latency(Frozen):
     """The key of the latency table."""
 
-    device: str = "cpu"
-    """`cpu` or `cuda`."""
-    runtime: Literal["eager"] = "eager"
-    """How the student is run."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What the student is to run on."""
+    runtime: Literal["eager", "graph"] = "eager"
+    """How the student is run; `graph`: replayed as a CUDA graph, as a server of fixed shapes would."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Number format."""
     threads: int | None = Field(None, ge=1)
@@ -97,6 +97,12 @@ class Latency(Frozen):
     """Whole models that the table is checked against: half fit the correction, half measure the error."""
     table: str | None = None
     """A latency table measured elsewhere by `nas-ray profile`, instead of measuring here."""
+
+    @model_validator(mode="after")
+    def _graph(self) -> Latency:
+        if self.runtime == "graph" and self.device != "cuda":
+            raise ValueError("runtime is graph, device is cpu; accepted: graph with device cuda, or runtime eager")
+        return self
 
 
 class Shrink(Frozen):

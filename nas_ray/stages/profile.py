@@ -48,9 +48,20 @@ def run(context: Context) -> list[Path]:
 
 
 def measure(space: PathSpace, shape: TeacherShape, spec: Latency, start: Any, seed: int, console: Console) -> PartTable:
-    """The latency table of this device, measured in a process of its own with its own thread count."""
+    """The latency table of this device, measured in a process of its own with its own thread count.
+
+    Raises:
+        StageError: there is no such device here, or the measurement failed.
+    """
+    import torch
+
     from nas_ray.measure import LatencyRequest
 
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise StageError(
+            "profile", "latency.device is cuda, torch finds no GPU here; accepted: cpu, or with latency.table a "
+            "table that `nas-ray profile --device cuda` wrote elsewhere."
+        )  # fmt: skip
     threads = spec.threads or os.cpu_count() or 1
     request = LatencyRequest(
         parts=all_parts(space, shape),

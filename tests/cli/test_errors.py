@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from nas_ray.cli import main
@@ -156,3 +157,12 @@ def test_no_run(tmp_path: Path, refused: Refused) -> None:
 def test_usage() -> None:
     assert nas_ray("search").returncode == 2
     assert nas_ray("front", "x", "--max-params", "many").returncode == 2
+
+
+def test_a_cuda_graph_needs_a_gpu(trial: Path, refused: Refused) -> None:
+    line = refused("search", trial, "--set", "latency.runtime=graph")
+    assert "accepted: graph with device cuda" in line
+    assert "--runtime graph needs --device cuda" in refused("profile", "minilm_small", "--runtime", "graph")
+    if not torch.cuda.is_available():
+        line = refused("profile", "minilm_small", "--device", "cuda", code=1)
+        assert "torch finds no GPU here; accepted: cpu" in line

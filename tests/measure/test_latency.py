@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nas_ray.measure import LatencyRequest, measure_latency
+from nas_ray.measure._clock import WARM_UP, milliseconds
 from nas_ray.measure._latency import calibrate
 from nas_ray.tables import PartTable
 
@@ -105,3 +107,24 @@ def test_the_process_writes_a_readable_table(tmp_path: Path) -> None:
 def test_bf16_is_measured() -> None:
     table = measure_latency(request(dtype="bf16", models=(request().parts,)))
     assert all(value > 0 for value in table.values.values())
+
+
+def test_a_gpu_is_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            log.append("event")
+
+        def synchronize(self) -> None:
+            log.append("wait")
+
+        def elapsed_time(self, _end: object) -> float:
+            return 1.5
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert milliseconds(lambda: log.append("call"), 2, "cuda") == [1.5, 1.5]
+    assert log == ["event", "call", "event", "wait"] * (WARM_UP + 2)
