@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median, quantiles
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nas_ray.blocks import BlockSupernet
 from nas_ray.distill import Schedule, Trainer, normalised_mse, step_paths, stratified_sample
 from nas_ray.measure import ScoreSets, score_paths
-from nas_ray.space import Path, PathSpace, parse_path
+from nas_ray.space import Path, parse_path
 
 _STEP_PATHS = (
     "384:M12-F4-M12-F4",
@@ -163,14 +163,15 @@ class _Race:
 
 
 def full(setting: Setting) -> None:
-    """All paths of a block of NAS-BERT's space, or whole subtrees, as many as ``--limit`` paths hold."""
+    """All paths of a block of NAS-BERT's space at ``--widths``, or whole subtrees of as many as ``--limit`` paths."""
     args, space = setting.args, NAS_BERT
     count = args.tokens // args.sequence_length
     held_out, select = max(1, count // 8), max(1, count // 4)
     teacher = setting.teacher(space, 768, 12)
     sets = setting.sets(teacher, [count - held_out - select, held_out, select])
     supernet = setting.supernet(space, teacher.shape.hidden)
-    paths = space.paths if args.limit is None else _subtrees(space, args.limit, args.seed)
+    every = [path for path in space.paths if path.width in args.widths]
+    paths = every if args.limit is None else _subtrees(every, args.limit, args.seed)
     for precision in args.precision:
         score = partial(score_paths, supernet, sets=sets, ridges=RIDGES, precision=precision)
         score(paths[:2])  # warms up
@@ -187,7 +188,8 @@ def full(setting: Setting) -> None:
             tokens=sum(states.num_tokens for states in sets.all),
             paths=len(paths),
             seconds=seconds,
-            all_paths_s=seconds * len(space.paths) / len(paths),
+            widths=args.widths,
+            all_paths_s=seconds * len(every) / len(paths),
             peak_mib=setting.peak_mib(),
         )
 
@@ -206,13 +208,14 @@ class _Progress:
             print(f"  {done:,} of {self.total:,} paths, {now - self.began:,.0f} s", flush=True)
 
 
-def _subtrees(space: PathSpace, limit: int, seed: int) -> list[Path]:
+def _subtrees(paths: Sequence[Path], limit: int, seed: int) -> list[Path]:
     """Subtrees of the largest size that fits, as many of every width, of ``limit`` paths or a little fewer."""
-    share, rng = max(1, limit // len(space.widths)), np.random.default_rng(seed)
+    widths = sorted({path.width for path in paths})
+    share, rng = max(1, limit // len(widths)), np.random.default_rng(seed)
     found: list[Path] = []
-    for width in space.widths:
-        same = [path for path in space.paths if path.width == width]
-        for depth in range(1, space.num_layers + 1):
+    for width in widths:
+        same = [path for path in paths if path.width == width]
+        for depth in range(1, 1 + max(path.depth for path in same)):
             roots = [path.operations for path in same if path.depth == depth]
             size = sum(path.operations[:depth] == roots[0] for path in same)
             if size <= share:
@@ -290,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("full", parents=[common], help="a whole NAS-BERT block")
     command.add_argument("--tokens", type=int, default=1024, help="in all three sets")
     command.add_argument("--limit", type=int, help="paths")
+    command.add_argument("--widths", type=int, nargs="+", default=list(NAS_BERT.widths))
     command.add_argument("--parents", type=int, help="prefixes extended at once")
     command.add_argument("--memory-bytes", type=int, default=8 << 30)
 
