@@ -197,7 +197,8 @@ def _ranking(report: RunReport) -> str:
     note = (
         f"A few paths of each block, trained by themselves on {check.tokens:,} tokens each. Kendall's tau says how "
         "well a score orders them: 1 = as training does, 0 = by chance. What the table is worth shows against "
-        "parameter count, above all among paths of like size."
+        "parameter count, above all among paths of like size. The table ranks by loss and size: training alone favours "
+        "large paths more than shared weights let on."
     )
     rows = "".join(
         _row(

@@ -19,7 +19,7 @@ from nas_ray.search._reach import require_feasible
 from nas_ray.space import Architecture, Boundary, Path, parse_path
 from nas_ray.tables import Costs, QualityTable
 
-LOSS, ENCODER = "table_loss", "encoder_params"
+SCORE, ENCODER = "score", "encoder_params"
 _NEGATED = "less encoder_params"  # a bound on it is a lower bound on them
 
 _Slots = tuple[tuple[Choice, ...], ...]
@@ -28,7 +28,7 @@ _Bounds = list[float | None]
 
 @dataclass(frozen=True)
 class TableProblem:
-    """Slots, seams and metrics: ``metrics[0]`` is the summed loss, the others are costs."""
+    """Slots, seams and metrics: ``metrics[0]`` is the summed score of the quality table, the others are costs."""
 
     slots: _Slots
     metrics: tuple[str, ...]
@@ -101,8 +101,8 @@ def table_problem(costs: Costs, quality: QualityTable | None, metrics: Sequence[
     """The problem over the choices that ``quality`` holds, or over the whole space (losses 0) without one."""
     space = costs.space
     ruled = () if space.embedding_rule is None else (ENCODER, _NEGATED)
-    names = (LOSS, *dict.fromkeys((*metrics, *ruled)))
-    losses = _no_losses(costs) if quality is None else quality.losses
+    names = (SCORE, *dict.fromkeys((*metrics, *ruled)))
+    losses = _no_losses(costs) if quality is None else quality.scores
     first = tuple(
         Choice(
             f"e{size}",

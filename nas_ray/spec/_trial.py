@@ -204,6 +204,8 @@ class Tabulate(Frozen):
     """Selection batches that paths are scored on; all if not given."""
     max_paths: int | None = Field(None, ge=1)
     """Score at most this many paths a block, a stratified sample; all if not given."""
+    size_exponent: float = Field(0.2, ge=0)
+    """Paths are ranked by their loss times size to minus this power: training alone favours the large; 0: by loss."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the operations while paths are scored; readouts are refitted in fp32 and fp64 either way."""
     memory_bytes: int = Field(8_000_000_000, ge=0)

@@ -148,6 +148,7 @@ def _write(context: Context, done: Mapping[Task, float]) -> Path:
         "path_id": [path_id for _, path_id in rows],
         "params": [parse_path(path_id, context.space.head_size).num_params() for _, path_id in rows],
         "table_loss": [table.losses[block + 1][path_id] for block, path_id in rows],
+        "score": [table.scores[block + 1][path_id] for block, path_id in rows],
         "standalone_loss": [done[row] for row in rows],
     }
     file = context.path("tables/ranking.parquet")
@@ -158,7 +159,7 @@ def _write(context: Context, done: Mapping[Task, float]) -> Path:
 
 
 def rankings(context: Context) -> dict[str, Ranking]:
-    """The table's ranking, and that of parameter count, which it must beat; empty if none was measured."""
+    """How the table ranks, its losses alone, and parameter count, which it must beat; empty if none was measured."""
     file = context.path("tables/ranking.parquet")
     if not file.is_file():
         return {}
@@ -171,7 +172,9 @@ def rankings(context: Context) -> dict[str, Ranking]:
         return found
 
     truth, sizes = by_block("standalone_loss"), by_block("params")
-    scores = {"table": by_block("table_loss"), "more parameters": by_block("params", -1.0)}
+    scores = {"table": by_block("score"), "more parameters": by_block("params", -1.0)}
+    if scores["table"] != (losses := by_block("table_loss")):
+        scores = {"table": scores["table"], "loss alone": losses, "more parameters": scores["more parameters"]}
     return {
         name: Ranking(
             kendall_tau(score, truth),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nas_ray.distill import stratified_sample
 from nas_ray.measure import split_calibration
-from nas_ray.space import references
+from nas_ray.space import parse_path, references
 from nas_ray.stages._context import Context
-from nas_ray.tables import QualityTable
+from nas_ray.tables import QualityTable, size_scores
 
 _CHUNKS = 8
 
@@ -34,7 +35,9 @@ def run(context: Context) -> list[Path]:
             found[frozen] = 0.0  # always a candidate: the teacher's own block stands there, frozen
     sizes, positions = list(space.embedding_sizes), context.shape.num_positions
     (embeddings,) = context.settled(lambda: [blocks.call_one(0, "score_embeddings", sizes, positions)])
-    table = QualityTable((embeddings, *losses), _metadata(context, remaining, chosen, frozen))
+    exponent = context.spec.tabulate.size_exponent
+    scores = [size_scores(found, _params(context, found), exponent) for found in losses]
+    table = QualityTable((embeddings, *losses), _metadata(context, remaining, chosen, frozen), (embeddings, *scores))
     file = context.path("tables/quality.parquet")
     table.write(file)
     context.console.say(f"  {total} paths scored; {table.metadata['guarantee']}")
@@ -50,6 +53,11 @@ def _chosen(context: Context, remaining: list[str]) -> list[str]:
     sample = {path.path_id for path in stratified_sample(paths, most, context.spec.seed)}
     sample |= {path.path_id for path in references(context.space, context.shape).values()}
     return [path.path_id for path in paths if path.path_id in sample]
+
+
+def _params(context: Context, path_ids: Iterable[str]) -> dict[str, float]:
+    head_size = context.space.head_size
+    return {path_id: float(parse_path(path_id, head_size).num_params()) for path_id in path_ids}
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:
@@ -77,6 +85,7 @@ def _metadata(
         "ridge_tokens": counts["calibrate"] * batch_tokens - fit_tokens,
         "select_tokens": select_batches * batch_tokens,
         "precision": spec.tabulate.precision,
+        "size_exponent": spec.tabulate.size_exponent,
         "frozen": frozen,
         "start": spec.supernet.start,
         "guarantee": guarantee,

@@ -2,7 +2,7 @@
 
 from nas_ray.tables._costs import COST_METRICS, Costs, params_table
 from nas_ray.tables._parts import PartTable
-from nas_ray.tables._quality import QualityTable
+from nas_ray.tables._quality import QualityTable, size_scores
 from nas_ray.tables._ranking import Tau, kendall_tau
 from nas_ray.tables._store import read_parquet, write_parquet
 
@@ -15,5 +15,6 @@ __all__ = [
     "kendall_tau",
     "params_table",
     "read_parquet",
+    "size_scores",
     "write_parquet",
 ]

@@ -1,4 +1,12 @@
-"""Loss of each choice of each slot: slot 0 is the embedding, slot b + 1 is block b."""
+"""Loss and score of each choice of each slot: slot 0 is the embedding, slot b + 1 is block b.
+
+The loss is what was measured with shared weights; the score predicts the order of losses after training alone. Such
+training improves large paths more than shared weights let on, so the score grows as sizes shrink:
+
+    score = loss x (parameters / most parameters of a path) ** -size_exponent
+
+`docs/benchmarks.md` says on what the exponent was chosen and what it is worth on other paths.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +24,17 @@ from nas_ray.tables._store import read_parquet, write_parquet
 class QualityTable:
     """``losses[slot][choice]``: normalised loss (1.0 = predicting the mean) of ``e<size>`` or of a path id.
 
-    ``metadata`` says on how many tokens readouts were fitted and losses measured, and what the guarantee covers.
+    ``scores`` are what choices are ranked by; the losses, if not given. ``metadata`` says on how many tokens readouts
+    were fitted and losses measured, and what the guarantee covers.
     """
 
     losses: tuple[Mapping[str, float], ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[Mapping[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            object.__setattr__(self, "scores", self.losses)
 
     def total(self, architecture: Architecture) -> float:
         """Sum of the losses of all slots; a size of embedding that was not measured counts 0.
@@ -42,10 +56,14 @@ class QualityTable:
 
     def write(self, path: Path) -> None:
         """Write the table to ``path``."""
-        rows = [(slot, name, loss) for slot, losses in enumerate(self.losses) for name, loss in losses.items()]
+        rows = [
+            (slot, name, loss, self.scores[slot][name])
+            for slot, losses in enumerate(self.losses)
+            for name, loss in losses.items()
+        ]
         write_parquet(
             path,
-            {"slot": [r[0] for r in rows], "choice": [r[1] for r in rows], "loss": [r[2] for r in rows]},
+            {name: [row[place] for row in rows] for place, name in enumerate(("slot", "choice", "loss", "score"))},
             {**self.metadata, "table": "quality", "unit": "normalised MSE", "slots": len(self.losses)},
         )
 
@@ -60,10 +78,22 @@ class QualityTable:
         if metadata.pop("table", None) != "quality":
             raise TableError(f"{path}: not a quality table; accepted: the table of losses that a search writes.")
         try:
-            losses: list[dict[str, float]] = [{} for _ in range(metadata.pop("slots"))]
-            for slot, choice, loss in zip(columns["slot"], columns["choice"], columns["loss"], strict=True):
-                losses[slot][choice] = loss
+            slots = metadata.pop("slots")
+            losses, scores = _by_slot(slots, columns, "loss"), _by_slot(slots, columns, "score")
         except (KeyError, IndexError) as error:
             raise TableError(f"{path}: a quality table without {error}; tabulate again.") from error
         metadata.pop("unit", None)
-        return cls(tuple(losses), metadata)
+        return cls(losses, metadata, scores)
+
+
+def size_scores(losses: Mapping[str, float], params: Mapping[str, float], exponent: float) -> dict[str, float]:
+    """Scores of one block's paths from their ``losses`` and ``params``, by path id."""
+    most = max(params[name] for name in losses)
+    return {name: loss * (params[name] / most) ** -exponent for name, loss in losses.items()}
+
+
+def _by_slot(slots: int, columns: Mapping[str, list[Any]], name: str) -> tuple[dict[str, float], ...]:
+    found: tuple[dict[str, float], ...] = tuple({} for _ in range(slots))
+    for slot, choice, value in zip(columns["slot"], columns["choice"], columns[name], strict=True):
+        found[slot][choice] = value
+    return found

@@ -32,7 +32,7 @@ def followers(costs: Costs, quality: QualityTable) -> list[tuple[Architecture, d
     space, found = costs.space, []
     for size, *paths in product(space.embedding_sizes, *[space.paths] * space.num_blocks):
         architecture = Architecture(size, tuple(paths))
-        values = {**costs.of(architecture), "table_loss": quality.total(architecture)}
+        values = {**costs.of(architecture), "score": quality.total(architecture)}
         if space.with_rule(architecture, int(values["encoder_params"])) == architecture:
             found.append((architecture, values))
     return found
@@ -45,7 +45,7 @@ def test_the_front_under_a_rule_equals_brute_force(start: Start, rule: Embedding
     costs, quality = tables(start, rule, seed)
     problem = table_problem(costs, quality, ["params", "encoder_params"])
     members = followers(costs, quality)
-    goals = (["table_loss", "encoder_params"], ["table_loss"], ["table_loss", "params"])
+    goals = (["score", "encoder_params"], ["score"], ["score", "params"])
     for names, most in product(goals, (9e9, 15e4)):
         within = np.array([[v[name] for name in names] for _, v in members if v["params"] <= most])
         expected = np.unique(within[non_dominated(within)], axis=0)

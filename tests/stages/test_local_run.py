@@ -249,3 +249,10 @@ def test_ranking_is_checked_by_standalone_training_and_a_kill_loses_one_path(tmp
     html = (copy / "report.html").read_text(encoding="utf-8")
     assert "How truly the tables rank" in html
     assert "more parameters" in html
+    assert "loss alone" in html
+    largest = {
+        block: max(p for b, p in zip(columns["block"], columns["params"], strict=True) if b == block)
+        for block in (0, 1)
+    }
+    for block, size, loss, score in zip(*(columns[n] for n in ("block", "params", "table_loss", "score")), strict=True):
+        assert score > loss if size < largest[block] else score >= loss

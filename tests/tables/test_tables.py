@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from nas_ray.errors import TableError
 from nas_ray.space import Architecture, PathSpace, Start, TeacherShape, all_parts, part_params, parts
-from nas_ray.tables import COST_METRICS, Costs, PartTable, QualityTable, params_table, read_parquet, write_parquet
+from nas_ray.tables import (
+    COST_METRICS,
+    Costs,
+    PartTable,
+    QualityTable,
+    params_table,
+    read_parquet,
+    size_scores,
+    write_parquet,
+)
 
 SHAPE = TeacherShape(64, 4, 4, 256, vocab_size=400, num_positions=128, embedding_params=(400 + 128 + 2 + 2) * 64,
                      encoder_params=4 * 49_984)  # fmt: skip
@@ -48,6 +57,19 @@ def test_part_table_round_trip(file: Path) -> None:
 def test_quality_table_round_trip(file: Path) -> None:
     QUALITY.write(file)
     assert QualityTable.read(file) == QUALITY
+
+
+def test_scores_are_kept_beside_losses(file: Path) -> None:
+    table = replace(QUALITY, scores=({"e32": 0.5, "e64": 0.0}, {"64:M4": 0.5, "32:F1-M2": 0.25}, {"64:M4": 3.0}))
+    table.write(file)
+    assert QualityTable.read(file) == table
+    assert QUALITY.scores == QUALITY.losses
+
+
+def test_scores_hold_small_paths_back() -> None:
+    losses, params = {"a": 0.1, "b": 0.2, "c": 0.0}, {"a": 100.0, "b": 1600.0, "c": 1600.0}
+    assert size_scores(losses, params, 0.25) == pytest.approx({"a": 0.2, "b": 0.2, "c": 0.0})
+    assert size_scores(losses, params, 0.0) == losses
 
 
 def test_slots_without_losses_are_kept(tmp_path: Path) -> None:
