@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nas_ray._describe import check, spaces
-from nas_ray.errors import InfeasibleError, RunError, SpecError
+from nas_ray.errors import InfeasibleError, RunError, SpecError, unknown
 from nas_ray.report import RunReport
 from nas_ray.space import PathSpace
 from nas_ray.spec import Latency, load_space
@@ -24,14 +26,17 @@ from nas_ray.stages import (
     Context,
     Run,
     Silent,
+    check_latency,
+    check_run,
     execute,
     execute_one,
     load_run_specs,
     plan,
     remember,
     resume_command,
+    tracking_uri,
 )
-from nas_ray.tables import PartTable, read_parquet
+from nas_ray.tables import COST_METRICS, PartTable, read_parquet
 
 __all__ = [
     "check",
@@ -67,71 +72,43 @@ def search(
     Raises:
         NasRayError: see ``nas_ray.errors``; what is finished stays, ``resume`` goes on from there.
     """
-    return _go_on(Run.create(Path(storage), *load_run_specs(trial, overrides)), address, console)
-
-
-def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
-    """Go on with an interrupted run from its last finished stage or checkpoint."""
-    return _go_on(Run.open(Path(folder)), address, console)
-
-
-def _go_on(run: Run, address: str | None, console: Console | None) -> Run:
-    if console is not None:
-        console.say(f"run {run.folder}")
-    remember(run, address)
-    check_inputs(run, console)
+    specs = load_run_specs(trial, overrides)
+    is_new = not Run.place(Path(storage), *specs).is_dir()
+    run = Run.create(Path(storage), *specs)
+    try:
+        _check(run, address, console)
+    except BaseException:
+        if is_new:  # nothing has begun: a mended command makes a folder of its own
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
     execute(run, console, address)
     return run
 
 
-def check_inputs(run: Run, console: Console | None = None) -> None:
-    """Refuse bad input before anything long starts: teacher, text, searcher, tracking, bounds on parameters.
-
-    Raises:
-        TeacherError, TextError, AssetError, SpecError, TrackingError, InfeasibleError: what is wrong with which.
-    """
-    from nas_ray.search import make_searcher
-
-    context = Context(run, console or Silent())
-    spec = run.spec.search.searcher
-    make_searcher(spec.name, context.space, len(run.spec.search.objectives), run.spec.seed, spec.options)
-    if all(run.is_done(stage) for stage in STAGES):
-        return
-    from nas_ray.data import resolve_text
-    from nas_ray.tracking import check_uri
-
-    if run.spec.tracking.enabled:
-        check_uri(context.tracking_uri())
-    _ = context.teacher_source
-    for source in run.spec.text.sources:
-        resolve_text(source.source, context.console.say)
-    check_budget(context)
+def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
+    """Go on with an interrupted run from its last finished stage or checkpoint."""
+    run = Run.open(Path(folder))
+    _check(run, address, console)
+    execute(run, console, address)
+    return run
 
 
-def check_budget(context: Context) -> None:
-    """Refuse bounds on parameters that no architecture meets; latency and FLOPs wait for their tables.
-
-    Raises:
-        InfeasibleError: names the smallest reachable value.
-    """
-    from nas_ray.search import table_problem
-    from nas_ray.tables import Costs, params_table
-
-    known = {k: v for k, v in context.bounds.items() if k in ("params", "encoder_params")}
-    if not known:
-        return
-    params = params_table(context.space, context.shape)
-    costs = Costs(context.space, context.shape, context.spec.supernet.start, params, params, params)
-    table_problem(costs, None, list(known)).require_feasible(known)
+def _check(run: Run, address: str | None, console: Console | None) -> None:
+    if console is not None:
+        console.say(f"run {run.folder}")
+    if not all(run.is_done(stage) for stage in STAGES):
+        check_run(run, console, address)
+    remember(run, address)
 
 
 def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: int | None = None) -> dict[str, Any]:
-    """The front of a finished run within ``bounds``: ``candidates`` (rows, small ones first) and ``guarantee``.
+    """The front of a finished run within ``bounds``: ``candidates`` (rows, small ones first), how many it
+    has in all (``of``), and ``guarantee``.
 
     Loads neither torch nor ray.
 
     Raises:
-        RunError: the run has no front yet.
+        RunError: the run has no front yet. SpecError: a bound on something else than a cost, or ``top`` below 1.
         InfeasibleError: nothing of the front is within the bounds.
     """
     run = Run.open(Path(folder))
@@ -140,6 +117,10 @@ def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: in
         raise RunError(f"{folder}: the run has no front yet; finish it with `nas-ray resume {folder}`.")
     columns, metadata = read_parquet(file)
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    if wrong := next((name for name in bounds or {} if name not in COST_METRICS), None):
+        raise SpecError(unknown("bound", wrong, COST_METRICS))
+    if top is not None and top < 1:
+        raise SpecError(f"top is {top}; accepted: 1 or more.")
     within = [row for row in rows if all(row[name] <= bound for name, bound in (bounds or {}).items())]
     if rows and not within:
         bounds = {name: bound for name, bound in (bounds or {}).items() if min(r[name] for r in rows) > bound} or bounds
@@ -151,6 +132,7 @@ def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: in
         within = sorted(sorted(within, key=lambda row: row["select_loss"])[:top], key=lambda row: row["encoder_params"])
     return {
         "candidates": within,
+        "of": len(rows),
         "guarantee": metadata["guarantee"],
         "teacher_encoder_params": metadata["teacher_encoder_params"],
     }
@@ -218,7 +200,11 @@ def profile(
     output: str | Path,
     console: Console | None = None,
 ) -> PartTable:
-    """Measure this device's latency table for ``space`` under ``teacher`` and write it to ``output``."""
+    """Measure this device's latency table for ``space`` under ``teacher`` and write it to ``output``.
+
+    Raises:
+        SpecError, TeacherError: of what there is no table. RunError: ``output`` cannot be written.
+    """
     from nas_ray.stages import profile as stage
     from nas_ray.teacher import check_blocks, resolve_teacher, teacher_shape
 
@@ -227,11 +213,26 @@ def profile(
         raise SpecError(f"space '{space}' is of kind uniform; accepted: kind paths", key="space")
     shown = console or Silent()
     source = resolve_teacher(teacher, shown.say)
-    check_blocks(source.config, found.num_blocks)
-    table = stage.measure(found, teacher_shape(source.config), latency or Latency(), "inherit", 0, shown)
+    shape = teacher_shape(source.config)
+    check_blocks(shape.num_layers, found.num_blocks)
+    wanted = latency or Latency()
+    check_latency(wanted)
+    _check_writable(Path(output))
+    table = stage.measure(found, shape, wanted, "inherit", 0, shown)
     table.write(Path(output))
     shown.say(stage.describe(table))
     return table
+
+
+def _check_writable(file: Path) -> None:
+    """Before minutes are spent on what it is to hold."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written: {error.strerror}; choose another --output.") from error
+    if file.is_dir():
+        raise RunError(f"{file}: a folder; accepted: the name of a file to write.")
 
 
 def load_report(folder: str | Path) -> RunReport:
@@ -246,6 +247,8 @@ def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
     from nas_ray.tracking import local_artifact_dir, local_uri
 
     if folder is None:
+        if not storage.is_dir():
+            raise RunError(f"{storage}: no such folder of runs; accepted: the --storage of a search, or a RUN.")
         return local_uri(storage), local_artifact_dir(storage)
     run = Run.open(folder)
-    return Context(run).tracking_uri(), local_artifact_dir(run.storage)
+    return tracking_uri(run.spec, run.storage), local_artifact_dir(run.storage)

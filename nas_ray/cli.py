@@ -117,7 +117,7 @@ def front(run: Path, top: int | None, as_json: bool, **limits: float | None) -> 
         return
     from nas_ray.report import rows_table
 
-    _console().show(rows_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"]))
+    _console().show(rows_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"], found["of"]))
 
 
 @cli.command()

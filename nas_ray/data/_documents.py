@@ -32,6 +32,7 @@ def resolve_text(source: str, progress: Callable[[str], None] | None = None) -> 
         assets.fetch(source, progress=progress)
         return lambda _field: iter(assets.documents(source))
     if source.startswith(_PREFIX):
+        _check_dataset_file(source.removeprefix(_PREFIX))
         return lambda field: _dataset(source.removeprefix(_PREFIX), field)
     files = _files(source)
     filled = [file for file in files if _has_text(file)]  # all are read: what is no text is refused now
@@ -89,6 +90,11 @@ def fingerprint(documents: Iterable[str]) -> str:
         digest.update(document.encode())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
+
+
+def _check_dataset_file(name: str) -> None:
+    if Path(name).suffix in _KINDS and "://" not in name and not glob.glob(os.path.expanduser(name)):
+        raise TextError(f"{_PREFIX}{name}: no such file; accepted: json, csv, parquet or text files, or a hub's name.")
 
 
 def _files(source: str) -> list[Path]:

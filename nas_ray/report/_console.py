@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
-from nas_ray.report._text import count, digits, floor, loss, percent, seconds, short
+from nas_ray.report._text import count, digits, floor, interval, loss, percent, seconds, short
 
 
 def front_table(report: RunReport) -> Table:
@@ -75,7 +75,7 @@ def _comparison_cells(row: UniformComparison) -> tuple[str, ...]:
         count(row.chosen_params),
         loss(row.chosen_test),
         f"{row.difference:+.4f}",
-        f"{row.low:+.4f} … {row.high:+.4f}",
+        interval(row.low, row.high),
     )
 
 
@@ -90,8 +90,8 @@ def stage_line(report: RunReport) -> str:
     return " · ".join([*stages, f"total {seconds(sum(report.stage_seconds.values()))}"])
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, guarantee: str) -> Table:
-    """Rows of ``front.parquet`` as ``front_table`` shows them."""
+def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, guarantee: str, of: int) -> Table:
+    """Rows of ``front.parquet``, which holds ``of``, as ``front_table`` shows them."""
     report = RunReport(
         name="front",
         run_dir="",
@@ -102,7 +102,10 @@ def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, g
         guarantee=guarantee,
         rows=tuple(CandidateRow(**row) for row in rows),
     )
-    return front_table(report)
+    table = front_table(report)
+    if len(rows) < of:
+        table.title = f"{len(rows)} of the {of} encoders on the front"
+    return table
 
 
 def spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:

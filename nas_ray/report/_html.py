@@ -13,7 +13,7 @@ from nas_ray.report._canvas import WIDTHS
 from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
 from nas_ray.report._figure import front_svg
-from nas_ray.report._text import NONE, count, digits, loss, percent, seconds, short
+from nas_ray.report._text import NONE, count, digits, interval, loss, percent, seconds, short
 
 _HEADS = (
     "candidate",
@@ -154,7 +154,7 @@ def _comparison_row(row: UniformComparison) -> str:
         count(row.chosen_params),
         loss(row.chosen_test),
         f"{row.difference:+.4f}",
-        f"{row.low:+.4f} … {row.high:+.4f} ({row.num_documents} documents)",
+        f"{interval(row.low, row.high)} ({row.num_documents} documents)",
     )
     return _row([*(_cell(text, None) for text in cells), _cell(verdict, None, style)])
 

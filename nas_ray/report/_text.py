@@ -29,6 +29,11 @@ def loss(value: float | None) -> str:
     return NONE if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
+def interval(low: float, high: float) -> str:
+    """Both bounds; said in words where there are none."""
+    return "too few documents" if low != low else f"{low:+.4f} … {high:+.4f}"
+
+
 def floor(value: float | None) -> str:
     """``.041``, short for a narrow column."""
     return NONE if value is None or not math.isfinite(value) else f"{value:.3f}".removeprefix("0") if value else "0"

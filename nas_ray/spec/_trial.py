@@ -265,8 +265,8 @@ class Search(Frozen):
     def _check(self) -> Search:
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives are {list(self.objectives)}; accepted: each once")
-        if "loss" not in self.objectives:
-            raise ValueError("objectives lack 'loss'; accepted: loss and at least one cost")
+        if "loss" not in self.objectives or len(self.objectives) < 2:
+            raise ValueError(f"objectives are {list(self.objectives)}; accepted: loss and at least one cost")
         if not self.rungs or list(self.rungs) != sorted(set(self.rungs)) or self.rungs[0] < 1:
             raise ValueError(f"rungs are {list(self.rungs)}; accepted: rising numbers of batches, from 1")
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace, TeacherShape, teacher_path
 from nas_ray.stages._run import Run
+from nas_ray.stages._trial import tracking_uri
 from nas_ray.tables import Costs, PartTable, params_table
 
 if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
@@ -88,12 +88,10 @@ class Context:
 
     @cached_property
     def teacher_source(self) -> TeacherSource:
-        """The teacher, found and checked; its configuration only."""
-        from nas_ray.teacher import check_blocks, resolve_teacher
+        """The teacher, found; its configuration only."""
+        from nas_ray.teacher import resolve_teacher
 
-        source = resolve_teacher(self.spec.teacher, self.console.say)
-        check_blocks(source.config, self.space.num_blocks)
-        return source
+        return resolve_teacher(self.spec.teacher, self.console.say)
 
     @cached_property
     def shape(self) -> TeacherShape:
@@ -126,9 +124,13 @@ class Context:
 
     def evaluation_counts(self) -> dict[str, int]:
         """Batches of each evaluation split; no more than the text has."""
-        text = self.spec.text
-        wanted = {"calibrate": text.calibrate_batches, "select": text.select_batches, "test": text.test_batches}
+        wanted = self.wanted_counts()
         return {split: min(count, self.batches.num_batches(split)) for split, count in wanted.items()}
+
+    def wanted_counts(self) -> dict[str, int]:
+        """Batches of each evaluation split that the spec asks for."""
+        text = self.spec.text
+        return {"calibrate": text.calibrate_batches, "select": text.select_batches, "test": text.test_batches}
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
@@ -144,12 +146,6 @@ class Context:
             PartTable.read(self.path("tables/latency.parquet")),
         )
 
-    def tracking_uri(self) -> str:
-        """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
-        from nas_ray.tracking import local_uri
-
-        return self.spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(self.run.storage)
-
     def tracker(self) -> Tracker:
         """Where candidates are logged; made once."""
         if self._tracker is None:
@@ -160,7 +156,7 @@ class Context:
                 self._tracker = NullTracker()
             else:
                 self._tracker = MlflowTracker(
-                    self.tracking_uri(),
+                    tracking_uri(self.spec, self.run.storage),
                     spec.experiment or self.spec.name,
                     self.run.run_id,
                     self.run.run_id,

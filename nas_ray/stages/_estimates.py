@@ -6,7 +6,6 @@ Seconds are FLOPs over the speed of a candidate operation on this machine. Again
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nas_ray._machine import num_cores
 from nas_ray.space import Operation, Path, PathSpace, TeacherShape, all_parts
 from nas_ray.spec import TrialSpec
 
@@ -312,5 +312,5 @@ def operation_rate(space: PathSpace, length: int, device: str = "cpu") -> float:
                 least = min(least, time.perf_counter() - began)
     finally:
         torch.set_num_threads(threads)
-    units = 1 if gpu else os.cpu_count() or 1
+    units = 1 if gpu else num_cores()
     return operation_flops(operation, width, length) * sequences * length / least * units

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from nas_ray import assets
+from nas_ray._machine import num_cores
 from nas_ray.errors import SpecError, TeacherError
-from nas_ray.search import make_searcher
 from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import TrialSpec
+from nas_ray.stages._checks import check_spec, check_teacher
 from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import load_run_specs
@@ -35,8 +35,7 @@ def plan(trial: str, *, overrides: Sequence[str] = (), storage: str | Path = "ru
     space = space_spec.build()
     if not isinstance(space, PathSpace):
         raise SpecError(f"space '{space.name}' is of kind uniform; `nas-ray search` accepts kind paths", key="space")
-    chosen = spec.search.searcher
-    make_searcher(chosen.name, space, len(spec.search.objectives), spec.seed, chosen.options)  # refuses what it must
+    check_spec(spec, space)
     folder = Run.place(Path(storage), spec, space_spec)
     lines = [
         f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else ""),
@@ -48,7 +47,8 @@ def plan(trial: str, *, overrides: Sequence[str] = (), storage: str | Path = "ru
     if shape is None:
         lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
-    estimate, cores, device = Estimate(spec, space, shape), os.cpu_count() or 1, _device(spec)
+    check_teacher(spec, space, shape)
+    estimate, cores, device = Estimate(spec, space, shape), num_cores(), _device(spec)
     seconds = estimate.seconds(operation_rate(space, spec.text.sequence_length, device))
     memory = estimate.total_memory(cores)
     lines.append(f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, {shape.num_layers} layers")

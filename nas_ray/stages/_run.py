@@ -80,8 +80,8 @@ class Run:
         texts = {}
         for name in ("spec.yaml", "space.yaml"):
             try:
-                texts[name] = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-            except (OSError, yaml.YAMLError) as error:
+                texts[name] = dict(yaml.safe_load((folder / name).read_text(encoding="utf-8")))
+            except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
                 raise RunError(
                     f"{folder}: not a run ({name} cannot be read); accepted: a folder that `nas-ray search` wrote, "
                     "such as ./runs/quickstart-1a2b3c4d."

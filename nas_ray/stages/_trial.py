@@ -20,6 +20,13 @@ def load_run_specs(trial: str, overrides: Sequence[str] = ()) -> tuple[TrialSpec
     return _absolute(spec), load_space_spec(spec.space, find(trial, "trials", "trial spec").parent)
 
 
+def tracking_uri(spec: TrialSpec, storage: Path) -> str:
+    """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
+    from nas_ray.tracking import local_uri
+
+    return spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
+
+
 def _absolute(spec: TrialSpec) -> TrialSpec:
     from nas_ray.data import absolute_source
 

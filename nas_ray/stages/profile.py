@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nas_ray._machine import num_cores
 from nas_ray.errors import StageError, TableError
 from nas_ray.space import Architecture, PathSpace, TeacherShape, all_parts, parts, references, teacher_path
 from nas_ray.spec import Latency
@@ -51,18 +52,11 @@ def measure(space: PathSpace, shape: TeacherShape, spec: Latency, start: Any, se
     """The latency table of this device, measured in a process of its own with its own thread count.
 
     Raises:
-        StageError: there is no such device here, or the measurement failed.
+        StageError: the measurement failed.
     """
-    import torch
-
     from nas_ray.measure import LatencyRequest
 
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise StageError(
-            "profile", "latency.device is cuda, torch finds no GPU here; accepted: cpu, or with latency.table a "
-            "table that `nas-ray profile --device cuda` wrote elsewhere."
-        )  # fmt: skip
-    threads = spec.threads or os.cpu_count() or 1
+    threads = spec.threads or num_cores()
     request = LatencyRequest(
         parts=all_parts(space, shape),
         models=_check_models(space, shape, start, spec.check_models, seed),

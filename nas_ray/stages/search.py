@@ -44,7 +44,10 @@ def run(context: Context) -> list[Path]:
     if not candidates:
         raise StageError("search", "no candidate could be proposed: the space holds nothing beside the references.")
     if not any(outcome.status == "completed" for outcome in candidates):
-        raise StageError("search", f"no candidate was completed; the first: {_named(candidates[0])}.")
+        raise StageError(
+            "search", f"no candidate was completed; the first: {_named(candidates[0])}. Mend that and delete "
+            f"{context.path('journal.jsonl')}: what stands in it is not tried again."
+        )  # fmt: skip
     return [context.path("journal.jsonl"), context.path(PROPOSALS)]
 
 

@@ -17,6 +17,12 @@ _WORK = {"training": "train", "teacher": "teacher", "evaluation": "evaluate"}  #
 def run(context: Context) -> list[Path]:
     """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and baselines)."""
     spec, console, started = context.spec, context.console, time.perf_counter()
+    found = context.evaluation_counts()
+    for split, wanted in context.wanted_counts().items():
+        if found[split] < wanted:
+            console.say(
+                f"  {split}: the text has {found[split]} batches, {wanted} were asked for; more text, more certainty"
+            )
     console.say("  streaming the evaluation text, initialising the supernets")
     blocks = context.blocks()
     began, first = time.perf_counter(), min(blocks.call("position"))

@@ -16,6 +16,8 @@ from nas_ray.tables import read_parquet, write_parquet
 
 Errors = dict[int, tuple[float, int]]
 
+_LEAST_DOCUMENTS = 8
+
 
 def run(context: Context) -> list[Path]:
     """Write ``tables/test_errors.parquet``: squared error and tokens of every test document and candidate."""
@@ -91,14 +93,17 @@ def mean_error(errors: Errors) -> float:
 
 
 def paired_interval(a: Errors, b: Errors, seed: int, resamples: int = 4000) -> tuple[float, float, float]:
-    """Loss of ``a`` minus loss of ``b`` on the same documents, with a 95 % interval from resampling documents."""
+    """Loss of ``a`` minus loss of ``b`` on the same documents, with a 95 % interval from resampling documents.
+
+    Of fewer than eight documents resamples say next to nothing: the interval is not a number.
+    """
     documents = sorted(a)
     difference = np.array([a[d][0] - b[d][0] for d in documents])
     tokens = np.array([a[d][1] for d in documents], dtype=float)
     rng = np.random.default_rng([seed, 11])
     draws = rng.integers(len(documents), size=(resamples, len(documents)))
     means = difference[draws].sum(1) / tokens[draws].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = np.percentile(means, [2.5, 97.5]) if len(documents) >= _LEAST_DOCUMENTS else (np.nan, np.nan)
     return float(difference.sum() / tokens.sum()), float(low), float(high)
 
 

@@ -100,7 +100,7 @@ def load_teacher(source: TeacherSource, num_blocks: int) -> Teacher:
     Raises:
         TeacherError: it cannot be loaded, or its layers do not divide.
     """
-    check_blocks(source.config, num_blocks)
+    check_blocks(int(source.config.num_hidden_layers), num_blocks)
     return cut(load_model(source), num_blocks)
 
 

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from logging import ERROR
+from difflib import get_close_matches
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _config(location: str) -> Any:
     except Exception as error:  # transformers raises whatever a wrong field or a broken connection makes it raise
         raise TeacherError(
             f"teacher '{location}' cannot be loaded: {first_line(error)} Accepted: a local folder, a model-hub name "
-            "that can be reached, or an asset (`nas-ray assets list`)."
+            f"that can be reached, or an asset (`nas-ray assets list`).{_near(location)}"
         ) from error
     _check_family(location, config.model_type)
     if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
@@ -92,6 +93,12 @@ def _config(location: str) -> Any:
         raise TeacherError(f"teacher '{location}' has {positions} position embeddings; accepted: absolute ones.")
     _ = activation(config)
     return config
+
+
+def _near(name: str) -> str:
+    teachers = [asset.name for asset in assets.CATALOGUE.values() if asset.kind == "teacher"]
+    near = get_close_matches(name, teachers, 1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def activation(config: Any) -> str:
@@ -114,18 +121,17 @@ def _check_family(location: str, model_type: str) -> None:
         )
 
 
-def check_blocks(config: Any, num_blocks: int) -> None:
+def check_blocks(num_layers: int, num_blocks: int) -> None:
     """Refuse a teacher whose layers do not divide into ``num_blocks``.
 
     Raises:
         TeacherError: they do not.
     """
-    layers = int(config.num_hidden_layers)
-    if layers % num_blocks:
-        divisors = ", ".join(str(n) for n in range(1, layers + 1) if layers % n == 0)
+    if num_layers % num_blocks:
+        divisors = ", ".join(str(n) for n in range(1, num_layers + 1) if num_layers % n == 0)
         raise TeacherError(
-            f"the teacher has {layers} layers, which do not divide into {num_blocks} equal blocks; accepted: a space "
-            f"with {divisors} blocks."
+            f"the teacher has {num_layers} layers, which do not divide into {num_blocks} equal blocks; "
+            f"accepted: a space with {divisors} blocks."
         )
 
 
@@ -209,15 +215,18 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """transformers shows neither progress bars nor notices inside; its settings are restored behind."""
+    """transformers and its hub show neither progress bars nor notices inside; settings are restored behind."""
     from transformers.utils import logging
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub = getLogger("huggingface_hub")  # tells of every attempt to reach it
+    verbosity, bars, level = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.level
     logging.set_verbosity(ERROR)
+    hub.setLevel(ERROR)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
+        hub.setLevel(level)
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

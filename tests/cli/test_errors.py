@@ -159,10 +159,65 @@ def test_usage() -> None:
     assert nas_ray("front", "x", "--max-params", "many").returncode == 2
 
 
-def test_a_cuda_graph_needs_a_gpu(trial: Path, refused: Refused) -> None:
-    line = refused("search", trial, "--set", "latency.runtime=graph")
-    assert "accepted: graph with device cuda" in line
+def test_no_gpu(trial: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "accepted: graph with device cuda" in refused("search", trial, "--set", "latency.runtime=graph")
     assert "--runtime graph needs --device cuda" in refused("profile", "minilm_small", "--runtime", "graph")
-    if not torch.cuda.is_available():
-        line = refused("profile", "minilm_small", "--device", "cuda", code=1)
-        assert "torch finds no GPU here; accepted: cpu" in line
+    for key in ("latency.device", "supernet.device"):
+        line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"{key}=cuda")
+        assert f"{key}: found cuda, torch finds no GPU here; accepted: cpu" in line
+    assert "torch finds no GPU here" in refused("profile", "minilm_small", "--device", "cuda")
+    assert "latency.device" in refused("search", trial, "--set", "latency.device=tpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ("text.sequence_length=4096", 2, "text.sequence_length: found 4096; accepted: at most 128"),
+        ("search.constraints.encoder_params=10", 3, "smallest reachable value"),
+        ("space=minilm_small", 2, "do not divide into"),
+        ("tracking.enabled=true tracking.uri=gopher://x", 2, "gopher"),
+        ("search.objectives=[loss]", 2, "accepted: loss and at least one cost"),
+    ],
+)
+def test_the_plan_refuses_what_the_search_would(
+    trial: Path, tmp_path: Path, change: str, code: int, said: str, refused: Refused
+) -> None:
+    edits = [word for edit in change.split() for word in ("--set", edit)]
+    for plan in ((), ("--plan",)):
+        line = refused("search", trial, *plan, "--storage", tmp_path / "runs", *edits, code=code)
+        assert said in line
+        assert not any((tmp_path / "runs").glob("*"))  # a search that was refused leaves no run
+
+
+def test_what_stage_2_needs_is_looked_at_before_stage_1(
+    trial: Path, tmp_path: Path, tiny_teacher_dir: Path, refused: Refused
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((tiny_teacher_dir / name).read_bytes())
+    assert "holds no tokenizer" in refused("search", trial, "--storage", tmp_path / "a", "--set", f"teacher={bare}")
+    gone = f"text.sources=[{{source: 'dataset:{tmp_path}/none.csv'}}]"
+    assert "no such file" in refused("search", trial, "--storage", tmp_path / "a", "--set", gone)
+
+
+def test_a_profile_that_cannot_be_written(
+    trial: Path, tmp_path: Path, tiny_teacher_dir: Path, refused: Refused
+) -> None:
+    (tmp_path / "file").write_text("")
+    space = trial.parent / "space.yaml"
+    arguments = ("profile", space, "--teacher", tiny_teacher_dir, "--output")
+    assert "cannot be written" in refused(*arguments, tmp_path / "file" / "x.parquet")
+    assert "a folder; accepted: the name of a file" in refused(*arguments, tmp_path)
+
+
+def test_a_folder_of_runs_that_is_not_there(tmp_path: Path, refused: Refused) -> None:
+    assert "no such folder of runs" in refused("ui", "--storage", tmp_path / "rnus")
+    assert not (tmp_path / "rnus").exists()
+
+
+def test_a_run_with_an_emptied_spec(tmp_path: Path, refused: Refused) -> None:
+    for name in ("spec.yaml", "space.yaml"):
+        (tmp_path / name).write_text("")
+    assert "not a run" in refused("status", tmp_path)

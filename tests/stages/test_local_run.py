@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from scipy.stats import kendalltau
 
 from nas_ray import api
-from nas_ray.errors import InfeasibleError, RunError
+from nas_ray.errors import InfeasibleError, RunError, SpecError
+from nas_ray.report._text import interval
 from nas_ray.search import TableProblem, non_dominated
 from nas_ray.stages import STAGES, Run, Silent
+from nas_ray.stages.test import paired_interval
 from nas_ray.tables import QualityTable, read_parquet
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
@@ -220,6 +223,24 @@ def _interrupt(patch: pytest.MonkeyPatch, stage: str, context: type) -> None:
     }
     owner, name, count = targets[stage]
     patch.setattr(owner, name, after(count, getattr(owner, name)))
+
+
+def test_wrong_bounds_on_a_front(finished: Path) -> None:
+    for bounds in ({"encoder_param": 5e6}, {"loss": 0.5}, {"label": 1.0}):
+        with pytest.raises(SpecError, match="unknown bound"):
+            api.front(finished, bounds=bounds)
+    with pytest.raises(SpecError, match="top is 0; accepted: 1 or more"):
+        api.front(finished, top=0)
+    found = api.front(finished, top=1)
+    assert (len(found["candidates"]), found["of"]) == (1, len(api.front(finished)["candidates"]))
+
+
+def test_few_documents_have_no_interval() -> None:
+    difference, low, high = paired_interval({0: (50.0, 100)}, {0: (51.0, 100)}, 0)
+    assert difference == pytest.approx(-0.01)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert interval(low, high) == "too few documents"
 
 
 def test_ranking_is_checked_by_standalone_training_and_a_kill_loses_one_path(tmp_path: Path, finished: Path) -> None:

@@ -110,9 +110,12 @@ def test_asset_of_another_kind() -> None:
 def test_blocks(folder: Path, num_blocks: int, fine: bool) -> None:
     source = resolve_teacher(str(folder))
     if fine:
-        check_blocks(source.config, num_blocks)
+        check_blocks(source.config.num_hidden_layers, num_blocks)
         return
-    for check in (lambda: check_blocks(source.config, num_blocks), lambda: load_teacher(source, num_blocks)):
+    for check in (
+        lambda: check_blocks(source.config.num_hidden_layers, num_blocks),
+        lambda: load_teacher(source, num_blocks),
+    ):
         refused(f"has 4 layers, .* into {num_blocks} equal blocks; accepted: a space with 1, 2, 4 blocks", check)
 
 

@@ -1,0 +1,104 @@
+"""What is refused within seconds, before anything long starts: by ``search``, ``resume`` and ``--plan`` alike."""
+
+from __future__ import annotations
+
+from nas_ray.errors import SpecError
+from nas_ray.space import PathSpace, TeacherShape
+from nas_ray.spec import Latency, TrialSpec
+from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._run import Run
+from nas_ray.stages._trial import tracking_uri
+
+
+def check_run(run: Run, console: Console | None = None, address: str | None = None) -> None:
+    """Everything that can be known of a run before its first stage.
+
+    Raises:
+        TeacherError, TextError, AssetError, SpecError, TrackingError, ClusterError, InfeasibleError: what is wrong
+        with which.
+    """
+    from nas_ray.data import resolve_text
+    from nas_ray.teacher import load_tokenizer
+    from nas_ray.tracking import check_uri
+
+    context = Context(run, console or Silent())
+    check_spec(run.spec, context.space)
+    source = context.teacher_source
+    check_teacher(run.spec, context.space, context.shape)
+    load_tokenizer(source)
+    for text in run.spec.text.sources:
+        resolve_text(text.source, context.console.say)
+    _check_devices(run.spec, address)
+    if run.spec.tracking.enabled:
+        check_uri(tracking_uri(run.spec, run.storage))
+
+
+def check_spec(spec: TrialSpec, space: PathSpace) -> None:
+    """The searcher's name and options, and the tracking server's address, where one is given.
+
+    Raises:
+        SpecError, TrackingError: what is wrong with them.
+    """
+    from nas_ray.search import make_searcher
+    from nas_ray.tracking import check_uri
+
+    chosen = spec.search.searcher
+    make_searcher(chosen.name, space, len(spec.search.objectives), spec.seed, chosen.options)
+    if spec.tracking.enabled and spec.tracking.uri:
+        check_uri(spec.tracking.uri)
+
+
+def check_teacher(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> None:
+    """Blocks, positions and bounds on parameters; those on latency and FLOPs wait for their tables.
+
+    Raises:
+        TeacherError: its layers do not divide into the space's blocks.
+        SpecError: a sequence is longer than the teacher's positions.
+        InfeasibleError: no architecture meets the bounds; names the smallest reachable value.
+    """
+    from nas_ray.search import table_problem
+    from nas_ray.tables import Costs, params_table
+    from nas_ray.teacher import check_blocks
+
+    check_blocks(shape.num_layers, space.num_blocks)
+    if spec.text.sequence_length > shape.num_positions:
+        raise SpecError(
+            f"found {spec.text.sequence_length}; accepted: at most {shape.num_positions}, the teacher's positions.",
+            key="text.sequence_length",
+        )
+    known: dict[str, float] = {k: v for k, v in spec.search.constraints.items() if k in ("params", "encoder_params")}
+    if known:
+        params = params_table(space, shape)
+        costs = Costs(space, shape, spec.supernet.start, params, params, params)
+        table_problem(costs, None, list(known)).require_feasible(known)
+
+
+def check_latency(latency: Latency) -> None:
+    """Whether the device to measure on is here.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if latency.device == "cuda" and latency.table is None and not _has_gpu():
+        raise SpecError(
+            "found cuda, torch finds no GPU here; accepted: cpu, or as latency.table a table that "
+            "`nas-ray profile --device cuda` wrote elsewhere.",
+            key="latency.device",
+        )
+
+
+def _check_devices(spec: TrialSpec, address: str | None) -> None:
+    check_latency(spec.latency)
+    if address is not None and spec.cluster.executor == "ray":
+        from nas_ray.cluster import connect, disconnect
+
+        connect(address)
+        disconnect()
+    elif spec.supernet.device == "cuda" and not _has_gpu():
+        raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key="supernet.device")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
