@@ -33,7 +33,7 @@ from nas_ray.measure import rank_floors
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import PathSpace, teacher_path
 from nas_ray.spec import load_space, load_trial
-from nas_ray.tables import kendall_tau
+from nas_ray.tables import kendall_tau, size_scores
 from nas_ray.teacher import load_teacher, load_tokenizer, resolve_teacher
 
 HERE = Path(__file__).parent
@@ -317,7 +317,8 @@ def table() -> None:
             if any(map(len, own.values())):
                 print(f"\nto {draw}; against stand-alone training, start {start}, seed {seed}")
                 for name, scores in scorers(found, truth, (start, seed), params):
-                    print(f"{name:56}", *(line(scores, own, params)))
+                    if found_line := list(line(scores, own, params)):
+                        print(f"{name:60}", *found_line)
 
 
 def scorers(
@@ -332,8 +333,12 @@ def scorers(
         if row["kind"] == "supernet":
             for kind in ("refitted", "shared"):
                 by[row["recipe"], row["seed"], kind][row["block"]] |= row[kind]
+    exponent = load_trial("quickstart").tabulate.size_exponent
     for (recipe, seed, kind), scores in by.items():
         yield f"{recipe}, seed {seed}, {kind}", scores
+        if kind == "refitted":
+            sized = {b: size_scores(losses, params[b], exponent) for b, losses in scores.items()}
+            yield f"{recipe}, seed {seed}, score", sized
 
 
 def line(scores: Scores, truth: Scores, params: Scores) -> Iterator[str]:
