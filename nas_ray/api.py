@@ -46,6 +46,7 @@ __all__ = [
     "search",
     "spaces",
     "status",
+    "sync",
     "tracking_place",
 ]
 
@@ -195,6 +196,19 @@ def report(folder: str | Path, console: Console | None = None) -> Run:
     """
     run = Run.open(Path(folder))
     execute_one(run, "report", console)
+    return run
+
+
+def sync(folder: str | Path, console: Console | None = None) -> Run:
+    """Send MLflow whatever of a run it lacks; sending twice changes nothing.
+
+    Raises:
+        TrackingError: the server does not answer. RunError: another process drives the run.
+    """
+    from nas_ray.stages import synchronise
+
+    run = Run.open(Path(folder))
+    synchronise(run, console)
     return run
 
 

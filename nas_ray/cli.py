@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from nas_ray import __version__
+from nas_ray._secrets import redacted
 from nas_ray.errors import NasRayError, SpecError, StageError
 
 INTERRUPTED = 130
@@ -165,6 +166,16 @@ def rank(run: Path, paths: int, address: str | None) -> None:
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def sync(run: Path) -> None:
+    """Send MLflow whatever of the run RUN it lacks, as after a server was away."""
+    from nas_ray import api
+
+    console = _console()
+    console.say(f"MLflow has all of {api.sync(run, console).folder}")
+
+
+@cli.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--storage", default="runs", show_default=True, metavar="DIR", help="Folder of runs, if no RUN is given.")
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
@@ -175,7 +186,7 @@ def ui(run: Path | None, storage: str, port: int) -> None:
 
     uri, artifacts = tracking_place(run, Path(storage))
     command = ui_command(uri, artifacts, port)
-    click.echo(f"MLflow UI at http://127.0.0.1:{port} over {uri}; Ctrl-C ends it")
+    click.echo(f"MLflow UI at http://127.0.0.1:{port} over {redacted(uri)}; Ctrl-C ends it")
     raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment()}))
 
 

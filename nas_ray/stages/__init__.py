@@ -4,6 +4,7 @@ from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._pipeline import STAGES, execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
+from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import load_run_specs
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "plan",
     "remember",
     "resume_command",
+    "synchronise",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from nas_ray._secrets import redacted
 from nas_ray.tracking._events import KILLED, RUNNING, SUMMARY, Change, Event, Front, Point, next_state
 from nas_ray.tracking._uri import DATABASES, scheme
 
@@ -31,6 +32,7 @@ class Place:
     uri: str
     experiment: str
     run_id: str
+    folder_id: str
     artifact_dir: Path
 
 
@@ -43,6 +45,11 @@ class _Known:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, tuple[int, float]] = field(default_factory=dict)  # latest step and value
+
+    @property
+    def size(self) -> int:
+        """How much MLflow has of it."""
+        return len(self.tags) + len(self.params) + len(self.metrics)
 
     def take(self, points: Iterable[Point]) -> list[Point]:
         """Those that MLflow lacks; they count as known from now on."""
@@ -61,7 +68,7 @@ class RunStore:
     def __init__(self, client: MlflowClient, place: Place, warn: Warn) -> None:
         self._client = client
         self._warn = warn
-        self._run_id = plain(place.run_id)
+        self._own = {"nas_ray.run": plain(place.run_id), "nas_ray.folder": place.folder_id}
         self._experiment = self._open_experiment(place)
         self._runs = self._find_runs()
 
@@ -75,8 +82,11 @@ class RunStore:
         return str(self._client.create_experiment(place.experiment, artifact_location=where))
 
     def _find_runs(self) -> dict[str, _Known]:
-        """The runs that an earlier process left, by candidate id."""
-        query, token, found = f"tags.`nas_ray.run` = '{self._run_id}'", None, list[_Known]()
+        """The runs that an earlier process left, by candidate id; of two with one id the fuller one stays.
+
+        There are two where a request to make one timed out and was served later all the same.
+        """
+        query, token, found = " and ".join(f"tags.`{k}` = '{v}'" for k, v in self._own.items()), None, list[_Known]()
         while True:
             page = self._client.search_runs(
                 [self._experiment],
@@ -89,7 +99,11 @@ class RunStore:
             token = page.token
             if not token:
                 break
-        return {known.tags.get("nas_ray.candidate_id", SUMMARY): known for known in reversed(found)}
+        kept: dict[str, _Known] = {}
+        for known in sorted(found, key=lambda known: known.size, reverse=True):
+            if kept.setdefault(known.tags.get("nas_ray.candidate_id", SUMMARY), known) is not known:
+                self._client.delete_run(known.mlflow_id)
+        return kept
 
     def apply(self, events: Sequence[Event]) -> None:
         """Write ``events`` in order, all changes of a run in one request."""
@@ -139,7 +153,7 @@ class RunStore:
 
     def _create(self, change: Change) -> _Known:
         kind = {"nas_ray.kind": SUMMARY} if change.run == SUMMARY else _candidate_tags(change.run)
-        tags = {"nas_ray.run": self._run_id, **kind, **change.tags}
+        tags = {**self._own, **kind, **change.tags}
         run = self._client.create_run(
             self._experiment, start_time=change.time_ms or None, tags=tags, run_name=change.name or change.run
         )
@@ -194,6 +208,6 @@ def plain(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The start of a message that may be long."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """The start of a message that may be long, without passwords."""
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
