@@ -48,6 +48,7 @@ __all__ = [
     "status",
     "sync",
     "tracking_place",
+    "tracking_view",
 ]
 
 
@@ -263,3 +264,18 @@ def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
         return local_uri(storage), local_artifact_dir(storage)
     run = Run.open(folder)
     return Context(run).tracking_uri(), local_artifact_dir(run.storage)
+
+
+def tracking_view(folder: Path) -> str:
+    """The path in the MLflow UI of a run's candidates: columns for comparison, the front as charts.
+
+    Raises:
+        TrackingError: the store cannot be used, or has nothing of this run.
+    """
+    from nas_ray.tracking import share_view
+
+    run = Run.open(folder)
+    costs = [name for name in run.spec.search.objectives if name != "loss"]
+    costs += [name for name in ("latency_ms", "encoder_params") if name not in costs]
+    experiment = run.spec.tracking.experiment or run.spec.name
+    return share_view(Context(run).tracking_uri(), experiment, run.run_id, costs[:2])

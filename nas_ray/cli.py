@@ -181,13 +181,14 @@ def sync(run: Path) -> None:
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(run: Path | None, storage: str, port: int) -> None:
     """Open the MLflow UI over the candidates of RUN, or of all runs."""
-    from nas_ray.api import tracking_place
-    from nas_ray.tracking import ui_command, ui_environment
+    from nas_ray.api import tracking_place, tracking_view
+    from nas_ray.tracking import ui_address, ui_command, ui_environment
 
     uri, artifacts = tracking_place(run, Path(storage))
-    command = ui_command(uri, artifacts, port)
-    click.echo(f"MLflow UI at http://127.0.0.1:{port} over {redacted(uri)}; Ctrl-C ends it")
-    raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment()}))
+    path = "" if run is None else tracking_view(run)
+    command = ui_command(uri, artifacts, port, path)
+    click.echo(f"MLflow UI over {redacted(uri)}: open {ui_address(uri, port)}{path} (Ctrl-C ends it)")
+    raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment(uri)}))
 
 
 @cli.command()

@@ -172,7 +172,8 @@ def track(context: Context, report: RunReport) -> None:
     tracker = context.tracker()
     for row in report.rows:
         if row.test_loss is not None:
-            tracker.candidate_ended(row.candidate_id, row.status, {"test_loss": row.test_loss})
+            status = f"{row.status}: {row.reason}" if row.reason else row.status
+            tracker.candidate_ended(row.candidate_id, status, {"test_loss": row.test_loss}, {"stage": "test"})
     tracker.mark_pareto(row.candidate_id for row in report.front)
     check = report.latency_check
     metrics: dict[str, float | None] = {
@@ -192,7 +193,7 @@ def track(context: Context, report: RunReport) -> None:
     }
     tables = sorted(context.path("tables").glob("*.parquet"))
     files = [*map(context.path, (*_FILES, "spec.yaml", "space.yaml", "supernet/blocks.json")), *tables]
-    tracker.summary(params, metrics, files)
+    tracker.summary(params, metrics, files, context.run.inputs)
 
 
 def _ranking_metrics(check: RankingCheck) -> dict[str, float | None]:

@@ -97,10 +97,18 @@ class MlflowTracker:
         found = [Point(p.key, p.value, budget, now) for p in points({"loss": loss}, now)]
         self._tell(Change(candidate_id, now, points=tuple(found)))
 
-    def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
-        now = _now()
-        tags = texts({"nas_ray.status": status})
-        self._tell(Change(candidate_id, now, state=end_state(status), tags=tags, points=points(metrics, now)))
+    def candidate_ended(
+        self,
+        candidate_id: str,
+        status: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, str] = {},
+        documents: Mapping[str, str] = {},
+    ) -> None:
+        now, state = _now(), end_state(status)
+        written = texts({"nas_ray.status": status, **{f"nas_ray.{name}": value for name, value in tags.items()}})
+        found = points(metrics, now)
+        self._tell(Change(candidate_id, now, state=state, tags=written, points=found, documents=dict(documents)))
 
     def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
         self._tell(Front(tuple(candidate_ids)))
@@ -110,11 +118,12 @@ class MlflowTracker:
         params: Mapping[str, str | int | float],
         metrics: Mapping[str, float | None],
         artifacts: Sequence[Path] = (),
+        inputs: Mapping[str, str] = {},
     ) -> None:
         now = _now()
         files = tuple(str(path.absolute()) for path in artifacts)
-        tags = {"nas_ray.status": "completed"}
-        self._tell(Change(SUMMARY, now, "", FINISHED, tags, texts(params), points(metrics, now), files))
+        tags, found = {"nas_ray.status": "completed"}, points(metrics, now)
+        self._tell(Change(SUMMARY, now, "", FINISHED, tags, texts(params), found, files, inputs=dict(inputs)))
 
     def flush(self, timeout: float = 30.0) -> bool:
         with self._changed:

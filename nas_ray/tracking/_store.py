@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
+_LONGEST_NAME = 500  # of a data set
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens the list of runs
 _FINAL = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -79,7 +83,7 @@ class RunStore:
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         where = place.artifact_dir.absolute().as_uri() if scheme(place.uri) in DATABASES else None
-        return str(self._client.create_experiment(place.experiment, artifact_location=where))
+        return str(self._client.create_experiment(place.experiment, where, _EXPERIMENT_TAGS))
 
     def _find_runs(self) -> dict[str, _Known]:
         """The runs that an earlier process left, by candidate id; of two with one id the fuller one stays.
@@ -144,9 +148,12 @@ class RunStore:
 
     def _write(self, change: Change) -> None:
         known = self._runs.get(change.run) or self._create(change)
-        self._log(known, change)
+        tags = {**change.tags, **self._upload_documents(known, change.documents)}
+        self._log(known, replace(change, tags=tags))
         for artifact in change.artifacts:
             self._upload(known, Path(artifact))
+        if change.inputs:
+            self._log_inputs(known, change.inputs)
         state = next_state(known.state, change.state)
         if state != known.state:
             self._end(known, state, change.time_ms)
@@ -179,11 +186,41 @@ class RunStore:
 
     def _upload(self, known: _Known, path: Path) -> None:
         if path.is_dir():
-            self._client.log_artifacts(known.mlflow_id, str(path), path.name)
+            self._stored(known, lambda: self._client.log_artifacts(known.mlflow_id, str(path), path.name))
         elif path.exists():
-            self._client.log_artifact(known.mlflow_id, str(path))
+            self._stored(known, lambda: self._client.log_artifact(known.mlflow_id, str(path)))
         else:
             self._warn(f"missing {path}", f"'{path}' is missing and was not kept in MLflow.")
+
+    def _upload_documents(self, known: _Known, documents: Mapping[str, str]) -> dict[str, str]:
+        """Upload those that MLflow lacks; tags that tell the next process which it has."""
+        tags = {}
+        for name, text in documents.items():
+            tag, digest = f"nas_ray.sha256.{name}", hashlib.sha256(text.encode()).hexdigest()[:16]
+            write = partial(self._client.log_text, known.mlflow_id, text, name)
+            if known.tags.get(tag) != digest and self._stored(known, write):
+                tags[tag] = digest
+        return tags
+
+    def _stored(self, known: _Known, write: Callable[[], object]) -> bool:
+        """Whether ``write`` went well; an artifact store that fails stops no record where the server answers."""
+        try:
+            write()
+        except Exception as error:  # whatever the artifact store raises
+            self._client.get_run(known.mlflow_id)  # raises where it is the server that is away
+            self._warn("artifacts", f"MLflow's artifact store failed, files are missing there: {one_line(error)}")
+            return False
+        return True
+
+    def _log_inputs(self, known: _Known, inputs: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        context = [InputTag("mlflow.data.context", "search")]
+        sets = [
+            DatasetInput(Dataset(name[:_LONGEST_NAME], digest, "local", name), context)
+            for name, digest in inputs.items()
+        ]
+        self._client.log_inputs(known.mlflow_id, sets)
 
     def _end(self, known: _Known, state: str, time_ms: int) -> None:
         if state == RUNNING:
