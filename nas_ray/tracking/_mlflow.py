@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shlex
 import threading
@@ -43,8 +44,8 @@ class MlflowTracker:
     """One MLflow run for each candidate and reference, and one for the summary, all flat.
 
     Records wait in ``spool`` (a file in the run folder) until MLflow has them: an unreachable server gives
-    one warning, and the next tracker of the same run delivers what a killed process left there. The thread
-    gathers records for ``batch_seconds``, so that a candidate costs few requests. Making the schema of a new
+    one warning, and the next tracker of the same run delivers what a killed process left there. The thread writes
+    at most once in ``batch_seconds``, so that a candidate costs few requests. Making the schema of a new
     sqlite file takes seconds of a core in the thread; ``flush`` before anything is timed.
 
     Raises:
@@ -76,6 +77,7 @@ class MlflowTracker:
         self._closed = self._stopped = False
         self._outage = ""
         self._failures = self._failures_ever = 0
+        self._wrote = -math.inf  # when the thread last began to write
         self._store: RunStore | None = None
         self._tell(Change(SUMMARY, _now(), name=run_name, state=RUNNING))
         self._thread = threading.Thread(target=self._deliver, name="nas-ray-mlflow", daemon=True)
@@ -194,7 +196,9 @@ class MlflowTracker:
         """Whether there is something to write, gathered for a while unless somebody waits; False at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or not self._spool.empty)
-            self._changed.wait_for(lambda: self._stopped or self._hurried > 0, self._batch_seconds)
+            left = self._wrote + self._batch_seconds - time.monotonic()  # none where writing itself takes as long
+            self._changed.wait_for(lambda: self._stopped or self._hurried > 0, max(0.0, left))
+            self._wrote = time.monotonic()
             return not self._stopped
 
     def _write_some(self) -> None:

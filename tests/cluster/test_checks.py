@@ -48,6 +48,53 @@ def test_storage_that_a_node_does_not_see_is_refused_by_its_name(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A cluster of two nodes, and a folder over which the second one has an empty one; its address."""
+    import nas_ray.cluster  # noqa: F401, I001
+    from ray.cluster_utils import Cluster
+
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("this user cannot make mount namespaces")
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray_command = Path(sys.executable).parent / "ray"
+    join = f"{ray_command} start --address={cluster.address} --num-cpus=1 --disable-usage-stats --block"
+    process = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {storage} && exec {join}"],
+        env={**os.environ, "RAY_worker_niceness": "0"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield cluster.address, storage
+    finally:
+        process.terminate()
+        process.wait(60)
+        cluster.shutdown()
+
+
+def test_of_two_nodes_the_one_that_sees_another_folder_is_named(blind: tuple[str, Path]) -> None:
+    import ray
+
+    from nas_ray.cluster import check_storage, connect, disconnect
+
+    address, storage = blind
+    assert connect(address, lambda _: None)
+    try:
+        deadline = time.monotonic() + 120
+        while sum(node["Alive"] for node in ray.nodes()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        check_storage(storage.parent)
+        with pytest.raises(ClusterError) as error:
+            check_storage(storage)
+    finally:
+        disconnect()
+    assert str(error.value).count(f"node {socket.gethostname()}") == 1
+    assert "No such file or directory" in str(error.value)
+    assert list(storage.iterdir()) == []
+
+
 def start_gcs(env: dict[str, str]) -> Iterator[str]:
     """A head node without CPUs; its address."""
     with socket.socket() as free:
