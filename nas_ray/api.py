@@ -51,7 +51,9 @@ __all__ = [
     "search",
     "spaces",
     "status",
+    "sync",
     "tracking_place",
+    "tracking_view",
 ]
 
 
@@ -180,6 +182,19 @@ def report(folder: str | Path, console: Console | None = None) -> Run:
     return run
 
 
+def sync(folder: str | Path, console: Console | None = None) -> Run:
+    """Send MLflow whatever of a run it lacks; sending twice changes nothing.
+
+    Raises:
+        TrackingError: the server does not answer. RunError: another process drives the run.
+    """
+    from nas_ray.stages import synchronise
+
+    run = Run.open(Path(folder))
+    synchronise(run, console)
+    return run
+
+
 def rank(folder: str | Path, *, paths: int, address: str | None = None, console: Console | None = None) -> Run:
     """Check how truly the tables of a finished run rank: ``paths`` stand-alone trainings a block; resumable.
 
@@ -252,3 +267,18 @@ def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
         return local_uri(storage), local_artifact_dir(storage)
     run = Run.open(folder)
     return tracking_uri(run.spec, run.storage), local_artifact_dir(run.storage)
+
+
+def tracking_view(folder: Path) -> str:
+    """The path in the MLflow UI of a run's candidates: columns for comparison, the front as charts.
+
+    Raises:
+        TrackingError: the store cannot be used, or has nothing of this run.
+    """
+    from nas_ray.tracking import share_view
+
+    run = Run.open(folder)
+    costs = [name for name in run.spec.search.objectives if name != "loss"]
+    costs += [name for name in ("latency_ms", "encoder_params") if name not in costs]
+    experiment = run.spec.tracking.experiment or run.spec.name
+    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2])

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from nas_ray import __version__
+from nas_ray._secrets import redacted
 from nas_ray.errors import NasRayError, SpecError, StageError
 
 INTERRUPTED = 130
@@ -165,18 +166,29 @@ def rank(run: Path, paths: int, address: str | None) -> None:
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def sync(run: Path) -> None:
+    """Send MLflow whatever of the run RUN it lacks, as after a server was away."""
+    from nas_ray import api
+
+    console = _console()
+    console.say(f"MLflow has all of {api.sync(run, console).folder}")
+
+
+@cli.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--storage", default="runs", show_default=True, metavar="DIR", help="Folder of runs, if no RUN is given.")
 @click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(run: Path | None, storage: str, port: int) -> None:
     """Open the MLflow UI over the candidates of RUN, or of all runs."""
-    from nas_ray.api import tracking_place
-    from nas_ray.tracking import ui_command, ui_environment
+    from nas_ray.api import tracking_place, tracking_view
+    from nas_ray.tracking import ui_address, ui_command, ui_environment
 
     uri, artifacts = tracking_place(run, Path(storage))
-    command = ui_command(uri, artifacts, port)
-    click.echo(f"MLflow UI at http://127.0.0.1:{port} over {uri}; Ctrl-C ends it")
-    raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment()}))
+    path = "" if run is None else tracking_view(run)
+    command = ui_command(uri, artifacts, port, path)
+    click.echo(f"MLflow UI over {redacted(uri)}: open {ui_address(uri, port)}{path} (Ctrl-C ends it)")
+    raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment(uri)}))
 
 
 @cli.command()

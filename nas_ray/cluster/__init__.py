@@ -2,6 +2,7 @@
 
 from nas_ray.cluster._session import connect, disconnect, num_cpus  # isort: skip  (sets Ray's environment first)
 from nas_ray.cluster._blocks import RayBlocks
+from nas_ray.cluster._checks import check_storage
 from nas_ray.cluster._standalone import run_standalone
 from nas_ray.cluster._tune import (
     CandidateTrial,
@@ -16,6 +17,7 @@ __all__ = [
     "RayBlocks",
     "SessionScheduler",
     "SessionSearcher",
+    "check_storage",
     "connect",
     "disconnect",
     "document_errors",

@@ -17,26 +17,37 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import logging  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 
 import ray  # noqa: E402
 
+from nas_ray.cluster._checks import asks_for_token  # noqa: E402
 from nas_ray.errors import ClusterError  # noqa: E402
 
+_LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 3.0
 
 
-def connect(address: str | None) -> bool:
+def connect(address: str | None, warn: Callable[[str], None] = _LOGGER.warning) -> bool:
     """Start Ray on this machine (``address`` None), or join the cluster at ``auto`` or ``HOST:PORT``.
 
     Returns whether this call connected: a session that the caller's process had already is used as it is.
+    ``warn`` hears of a cluster that lets in everybody.
 
     Raises:
         ClusterError: no cluster answers there, or it refuses the token.
     """
     if ray.is_initialized():
         return False
-    if address not in (None, "auto"):
-        _probe(str(address))
+    if address is not None:
+        where = _found() if address == "auto" else address.removeprefix("ray://")
+        if address != "auto":
+            _probe(where)
+        if where and not address.startswith("ray://") and asks_for_token(where) is False:
+            warn(
+                f"the Ray cluster at {where} has no token authentication: whoever reaches its ports can run code on "
+                "it. Start it with RAY_AUTH_MODE=token (the README says how), or keep its ports closed."
+            )
     try:
         ray.init(
             address=address or "local",  # without it Ray joins whatever cluster was last started on this machine
@@ -84,9 +95,19 @@ def cpus_of_a_node() -> int:
     return max(1, min((count for count in found if count), default=1))
 
 
+def _found() -> str:
+    """The address that Ray takes ``auto`` for; empty where it finds none, which it says itself."""
+    try:
+        from ray._private.services import canonicalize_bootstrap_address_or_die
+
+        return str(canonicalize_bootstrap_address_or_die("auto"))
+    except Exception:  # nothing is lost: joining says what is wrong
+        return ""
+
+
 def _probe(address: str) -> None:
     """A clear answer in seconds where nothing listens; Ray itself tries for much longer."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise ClusterError(f"address '{address}'; accepted: auto, or HOST:PORT of a running Ray head.")
     try:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nas_ray._secrets import has_secret, redacted
+
 
 class Frozen(BaseModel):
     """Base of all spec sections: immutable, unknown keys refused."""
@@ -294,6 +296,16 @@ class Tracking(Frozen):
     """Tracking URI; `sqlite:///<storage>/mlflow.db` if not given."""
     experiment: str | None = None
     """Experiment; the trial's name if not given."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Tracking:
+        if self.uri and has_secret(self.uri):
+            raise ValueError(
+                f"uri is {redacted(self.uri)} and holds a secret, which would be written to disk; accepted: a URI "
+                "without one, and MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN in "
+                "the environment; or the whole URI as MLFLOW_TRACKING_URI there"
+            )
+        return self
 
 
 class Cluster(Frozen):

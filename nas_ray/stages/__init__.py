@@ -5,6 +5,7 @@ from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._pipeline import STAGES, execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
+from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import load_run_specs, tracking_uri
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "plan",
     "remember",
     "resume_command",
+    "synchronise",
     "tracking_uri",
 ]

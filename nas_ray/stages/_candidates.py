@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from nas_ray._files import write_text
@@ -173,10 +175,30 @@ class TrackerListener:
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         row = outcome_row(self.context, outcome)
-        names = ("params", "encoder_params", "flops", "latency_ms", "table_loss", "select_loss")
+        names = ("params", "encoder_params", "flops", "latency_ms", "table_loss", "select_loss", "rung")
         metrics: Mapping[str, float | None] = {name: row[name] for name in names}
         status = f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
-        self.tracker.candidate_ended(task.candidate_id, status, metrics)
+        tags = {"stage": "search", "rung": "none" if outcome.rung is None else str(outcome.rung)}
+        documents = {"candidate.json": json.dumps(self._document(outcome, row), indent=1)}
+        self.tracker.candidate_ended(task.candidate_id, status, metrics, tags, documents)
+
+    def _document(self, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The candidate whole: its architecture, and its loss on ever more batches."""
+        rungs, names = self.context.spec.search.rungs, ("params", "encoder_params", "flops", "latency_ms", "table_loss")
+        curve = [
+            {"batches": rungs[rung], "loss": loss if isfinite(loss) else None}
+            for rung, loss in sorted(outcome.losses.items())
+        ]
+        return {
+            "candidate_id": outcome.task.candidate_id,
+            "arch_id": row["arch_id"],
+            "architecture": asdict(outcome.task.architecture),
+            "origin": outcome.task.origin,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "costs": {name: row[name] for name in names},
+            "curve": curve,
+        }
 
 
 def _quality(context: Context) -> QualityTable:

@@ -57,6 +57,7 @@ class Context:
     _blocks: Blocks | None = None
     _published: list[Any] | None = None
     _connected: bool = False
+    _joined: bool = False
     _tracker: Tracker | None = None
     cache: dict[str, Any] = field(default_factory=dict)
     baselines: list[dict[str, Any]] = field(default_factory=list)
@@ -203,11 +204,14 @@ class Context:
         return self._published
 
     def connect(self) -> None:
-        """Join the Ray cluster, once."""
-        if not self._connected:
-            from nas_ray.cluster import connect
+        """Join the Ray cluster, once; a node that does not see the run's folder is an error now, not in training."""
+        if not self._joined:
+            from nas_ray.cluster import check_storage, connect
 
-            self._connected = connect(self.address)
+            self._connected = connect(self.address, self.console.say)
+            if self.address is not None:
+                check_storage(self.run.folder)
+            self._joined = True
 
     def close(self) -> None:
         """End the workers, leave the cluster, finish what MLflow has still to be told."""
@@ -219,7 +223,7 @@ class Context:
             from nas_ray.cluster import disconnect
 
             disconnect()
-            self._connected = False
+        self._connected = self._joined = False
         if self._tracker is not None:
             self._tracker.close()
             self._tracker = None

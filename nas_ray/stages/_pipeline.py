@@ -49,6 +49,8 @@ def execute(run: Run, console: Console | None = None, address: str | None = None
     """
     with _driven(run, console, address) as context:
         first = next((number for number, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
+        if address is not None and not context.is_local and first < list(STAGES).index("report"):
+            context.connect()  # now: what is wrong with the cluster is not to be found out after minutes
         for number, (stage, title) in enumerate(STAGES.items()):
             todo = number >= first  # also what was done with older results of an earlier stage
             context.console.say(f"[{number + 1}/{len(STAGES)}] {stage}: {title if todo else 'done'}")

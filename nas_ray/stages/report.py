@@ -30,12 +30,14 @@ from nas_ray.stages.rank import points, rankings
 from nas_ray.stages.test import comparisons, judged_rows, mean_error, paired_interval, read_errors
 from nas_ray.tables import write_parquet
 
+_FILES = ("candidates.parquet", "front.parquet", "front.png", "report.html")
+
 
 def run(context: Context) -> list[Path]:
     """Write every file that people and scripts read."""
     report = build(context)
     rows = [asdict(row) for row in report.rows]
-    files = {name: context.path(name) for name in ("candidates.parquet", "front.parquet", "front.png", "report.html")}
+    files = {name: context.path(name) for name in _FILES}
     metadata = {
         "table": "candidates",
         "guarantee": report.guarantee,
@@ -49,7 +51,7 @@ def run(context: Context) -> list[Path]:
     write_parquet(files["front.parquet"], _columns(front), metadata)
     write_figure(report, files["front.png"])
     write_html(report, files["report.html"])
-    _track(context, report, list(files.values()))
+    track(context, report)
     return list(files.values())
 
 
@@ -165,11 +167,13 @@ def _ranking(context: Context) -> RankingCheck | None:
     return RankingCheck(rows, points(context), context.spec.ranking.tokens)
 
 
-def _track(context: Context, report: RunReport, files: list[Path]) -> None:
+def track(context: Context, report: RunReport) -> None:
+    """Tell MLflow of what only the end of a run knows: losses on the test split, the front, the summary."""
     tracker = context.tracker()
     for row in report.rows:
         if row.test_loss is not None:
-            tracker.candidate_ended(row.candidate_id, row.status, {"test_loss": row.test_loss})
+            status = f"{row.status}: {row.reason}" if row.reason else row.status
+            tracker.candidate_ended(row.candidate_id, status, {"test_loss": row.test_loss}, {"stage": "test"})
     tracker.mark_pareto(row.candidate_id for row in report.front)
     check = report.latency_check
     metrics: dict[str, float | None] = {
@@ -188,7 +192,8 @@ def _track(context: Context, report: RunReport, files: list[Path]) -> None:
         "seed": context.spec.seed,
     }
     tables = sorted(context.path("tables").glob("*.parquet"))
-    tracker.summary(params, metrics, [*files, *tables, context.path("spec.yaml"), context.path("space.yaml")])
+    files = [*map(context.path, (*_FILES, "spec.yaml", "space.yaml", "supernet/blocks.json")), *tables]
+    tracker.summary(params, metrics, files, context.run.inputs)
 
 
 def _ranking_metrics(check: RankingCheck) -> dict[str, float | None]:

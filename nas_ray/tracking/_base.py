@@ -9,7 +9,9 @@ from typing import Literal, Protocol
 
 from nas_ray.space import Architecture, UniformArchitecture
 
-Kind = Literal["candidate", "reference"]
+RecordKind = Literal["candidate", "reference"]
+
+_OPERATIONS = ("attention", "feed_forward", "separable_conv")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class CandidateRecord:
     candidate_id: str
     arch_id: str
     origin: str
-    kind: Kind = "candidate"
+    kind: RecordKind = "candidate"
     label: str = ""
     params: Mapping[str, str | int | float] = field(default_factory=dict)
 
@@ -37,8 +39,18 @@ class Tracker(Protocol):
     def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
         """The loss at one rung; ``budget`` is cumulative."""
 
-    def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
-        """Metrics and why: ``completed``, ``stopped``, ``failed: why`` or ``interrupted``."""
+    def candidate_ended(
+        self,
+        candidate_id: str,
+        status: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, str] = {},
+        documents: Mapping[str, str] = {},
+    ) -> None:
+        """Metrics and why: ``completed``, ``stopped``, ``failed: why`` or ``interrupted``.
+
+        ``tags`` are named without ``nas_ray.``; ``documents`` are texts to keep as files, by file name.
+        """
 
     def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
         """These, and no others, are on the front."""
@@ -48,8 +60,9 @@ class Tracker(Protocol):
         params: Mapping[str, str | int | float],
         metrics: Mapping[str, float | None],
         artifacts: Sequence[Path] = (),
+        inputs: Mapping[str, str] = {},
     ) -> None:
-        """The outcome of the whole run, and files to keep with it."""
+        """The outcome of the whole run, files to keep with it, and what it read: a hash by data set."""
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until everything is written; False if that took longer than ``timeout`` seconds."""
@@ -67,6 +80,13 @@ def architecture_params(architecture: Architecture | UniformArchitecture) -> dic
             "hidden": architecture.hidden,
             "intermediate": architecture.intermediate,
         }
-    digits = len(str(len(architecture.paths) - 1))
-    blocks = {f"block_{i:0{digits}d}": path.path_id for i, path in enumerate(architecture.paths)}
-    return {"embedding_size": architecture.embedding_size, **blocks}
+    paths, digits = architecture.paths, len(str(len(architecture.paths) - 1))
+    kinds: list[str] = [operation.kind for path in paths for operation in path.operations]
+    return {
+        "embedding_size": architecture.embedding_size,
+        "widths": "-".join(str(path.width) for path in paths),
+        "depths": "-".join(str(path.depth) for path in paths),
+        "depth": len(kinds),
+        **{f"num_{kind}": kinds.count(kind) for kind in _OPERATIONS},
+        **{f"block_{i:0{digits}d}": path.path_id for i, path in enumerate(paths)},
+    }

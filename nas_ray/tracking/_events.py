@@ -35,6 +35,8 @@ class Change:
     params: Mapping[str, str] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
     artifacts: tuple[str, ...] = ()
+    documents: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def then(self, later: Change) -> Change:
         """Both, one after the other."""
@@ -46,6 +48,8 @@ class Change:
             params={**later.params, **self.params},
             points=self.points + later.points,
             artifacts=self.artifacts + tuple(a for a in later.artifacts if a not in self.artifacts),
+            documents={**self.documents, **later.documents},
+            inputs={**self.inputs, **later.inputs},
         )
 
 

@@ -17,7 +17,14 @@ class NullTracker:
     def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
         return None
 
-    def candidate_ended(self, candidate_id: str, status: str, metrics: Mapping[str, float | None]) -> None:
+    def candidate_ended(
+        self,
+        candidate_id: str,
+        status: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, str] = {},
+        documents: Mapping[str, str] = {},
+    ) -> None:
         return None
 
     def mark_pareto(self, candidate_ids: Iterable[str]) -> None:
@@ -28,6 +35,7 @@ class NullTracker:
         params: Mapping[str, str | int | float],
         metrics: Mapping[str, float | None],
         artifacts: Sequence[Path] = (),
+        inputs: Mapping[str, str] = {},
     ) -> None:
         return None
 

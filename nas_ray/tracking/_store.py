@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from nas_ray._secrets import redacted
 from nas_ray.tracking._events import KILLED, RUNNING, SUMMARY, Change, Event, Front, Point, next_state
 from nas_ray.tracking._uri import DATABASES, scheme
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
+_LONGEST_NAME = 500  # of a data set
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens the list of runs
 _FINAL = ("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
 
 
@@ -31,6 +36,7 @@ class Place:
     uri: str
     experiment: str
     run_id: str
+    folder_id: str
     artifact_dir: Path
 
 
@@ -43,6 +49,11 @@ class _Known:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, tuple[int, float]] = field(default_factory=dict)  # latest step and value
+
+    @property
+    def size(self) -> int:
+        """How much MLflow has of it."""
+        return len(self.tags) + len(self.params) + len(self.metrics)
 
     def take(self, points: Iterable[Point]) -> list[Point]:
         """Those that MLflow lacks; they count as known from now on."""
@@ -61,7 +72,7 @@ class RunStore:
     def __init__(self, client: MlflowClient, place: Place, warn: Warn) -> None:
         self._client = client
         self._warn = warn
-        self._run_id = plain(place.run_id)
+        self._own = {"nas_ray.run": plain(place.run_id), "nas_ray.folder": place.folder_id}
         self._experiment = self._open_experiment(place)
         self._runs = self._find_runs()
 
@@ -72,11 +83,14 @@ class RunStore:
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         where = place.artifact_dir.absolute().as_uri() if scheme(place.uri) in DATABASES else None
-        return str(self._client.create_experiment(place.experiment, artifact_location=where))
+        return str(self._client.create_experiment(place.experiment, where, _EXPERIMENT_TAGS))
 
     def _find_runs(self) -> dict[str, _Known]:
-        """The runs that an earlier process left, by candidate id."""
-        query, token, found = f"tags.`nas_ray.run` = '{self._run_id}'", None, list[_Known]()
+        """The runs that an earlier process left, by candidate id; of two with one id the fuller one stays.
+
+        There are two where a request to make one timed out and was served later all the same.
+        """
+        query, token, found = " and ".join(f"tags.`{k}` = '{v}'" for k, v in self._own.items()), None, list[_Known]()
         while True:
             page = self._client.search_runs(
                 [self._experiment],
@@ -89,7 +103,11 @@ class RunStore:
             token = page.token
             if not token:
                 break
-        return {known.tags.get("nas_ray.candidate_id", SUMMARY): known for known in reversed(found)}
+        kept: dict[str, _Known] = {}
+        for known in sorted(found, key=lambda known: known.size, reverse=True):
+            if kept.setdefault(known.tags.get("nas_ray.candidate_id", SUMMARY), known) is not known:
+                self._client.delete_run(known.mlflow_id)
+        return kept
 
     def apply(self, events: Sequence[Event]) -> None:
         """Write ``events`` in order, all changes of a run in one request."""
@@ -130,16 +148,19 @@ class RunStore:
 
     def _write(self, change: Change) -> None:
         known = self._runs.get(change.run) or self._create(change)
-        self._log(known, change)
+        tags = {**change.tags, **self._upload_documents(known, change.documents)}
+        self._log(known, replace(change, tags=tags))
         for artifact in change.artifacts:
             self._upload(known, Path(artifact))
+        if change.inputs:
+            self._log_inputs(known, change.inputs)
         state = next_state(known.state, change.state)
         if state != known.state:
             self._end(known, state, change.time_ms)
 
     def _create(self, change: Change) -> _Known:
         kind = {"nas_ray.kind": SUMMARY} if change.run == SUMMARY else _candidate_tags(change.run)
-        tags = {"nas_ray.run": self._run_id, **kind, **change.tags}
+        tags = {**self._own, **kind, **change.tags}
         run = self._client.create_run(
             self._experiment, start_time=change.time_ms or None, tags=tags, run_name=change.name or change.run
         )
@@ -165,11 +186,41 @@ class RunStore:
 
     def _upload(self, known: _Known, path: Path) -> None:
         if path.is_dir():
-            self._client.log_artifacts(known.mlflow_id, str(path), path.name)
+            self._stored(known, lambda: self._client.log_artifacts(known.mlflow_id, str(path), path.name))
         elif path.exists():
-            self._client.log_artifact(known.mlflow_id, str(path))
+            self._stored(known, lambda: self._client.log_artifact(known.mlflow_id, str(path)))
         else:
             self._warn(f"missing {path}", f"'{path}' is missing and was not kept in MLflow.")
+
+    def _upload_documents(self, known: _Known, documents: Mapping[str, str]) -> dict[str, str]:
+        """Upload those that MLflow lacks; tags that tell the next process which it has."""
+        tags = {}
+        for name, text in documents.items():
+            tag, digest = f"nas_ray.sha256.{name}", hashlib.sha256(text.encode()).hexdigest()[:16]
+            write = partial(self._client.log_text, known.mlflow_id, text, name)
+            if known.tags.get(tag) != digest and self._stored(known, write):
+                tags[tag] = digest
+        return tags
+
+    def _stored(self, known: _Known, write: Callable[[], object]) -> bool:
+        """Whether ``write`` went well; an artifact store that fails stops no record where the server answers."""
+        try:
+            write()
+        except Exception as error:  # whatever the artifact store raises
+            self._client.get_run(known.mlflow_id)  # raises where it is the server that is away
+            self._warn("artifacts", f"MLflow's artifact store failed, files are missing there: {one_line(error)}")
+            return False
+        return True
+
+    def _log_inputs(self, known: _Known, inputs: Mapping[str, str]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        context = [InputTag("mlflow.data.context", "search")]
+        sets = [
+            DatasetInput(Dataset(name[:_LONGEST_NAME], digest, "local", name), context)
+            for name, digest in inputs.items()
+        ]
+        self._client.log_inputs(known.mlflow_id, sets)
 
     def _end(self, known: _Known, state: str, time_ms: int) -> None:
         if state == RUNNING:
@@ -194,6 +245,6 @@ def plain(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """The start of a message that may be long."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """The start of a message that may be long, without passwords."""
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"

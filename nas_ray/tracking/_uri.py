@@ -1,4 +1,4 @@
-"""Tracking URIs: which can be used, where the default one is, how one is shown."""
+"""Tracking URIs: which can be used, and where the default one is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nas_ray._secrets import redacted
 from nas_ray.errors import TrackingError
 
 DATABASES = ("mssql", "mysql", "postgresql", "sqlite")
@@ -37,15 +38,6 @@ def scheme(uri: str) -> str:
     return uri.partition("://")[0].partition("+")[0] if "://" in uri else ""
 
 
-def shown(uri: str) -> str:
-    """``uri`` without its password."""
-    try:
-        password = urlsplit(uri).password
-    except ValueError:
-        return uri
-    return uri.replace(f":{password}@", ":***@") if password else uri
-
-
 def sqlite_file(uri: str) -> Path:
     """The file of a sqlite URI."""
     return Path(uri.partition("://")[2].removeprefix("/").partition("?")[0])
@@ -61,14 +53,14 @@ def check_uri(uri: str) -> None:
     accepted = "accepted: sqlite:////<folder>/mlflow.db, http(s)://<host>:<port>, postgresql://..., mysql://..."
     if found in ("", "file"):
         raise TrackingError(
-            f"tracking.uri: '{shown(uri)}' is MLflow's file store, which nas_ray does not use; {accepted}. "
+            f"tracking.uri: '{redacted(uri)}' is MLflow's file store, which nas_ray does not use; {accepted}. "
             "Leave tracking.uri out to get a sqlite file in the storage folder."
         )
     plugins = {point.name for point in entry_points(group="mlflow.tracking_store")}
     if found not in _SCHEMES and found not in plugins:
-        raise TrackingError(f"tracking.uri: unknown scheme '{found}' in '{shown(uri)}'; {accepted}.")
+        raise TrackingError(f"tracking.uri: unknown scheme '{found}' in '{redacted(uri)}'; {accepted}.")
     if found in ("http", "https") and not urlsplit(uri).hostname:
-        raise TrackingError(f"tracking.uri: '{shown(uri)}' names no host; {accepted}.")
+        raise TrackingError(f"tracking.uri: '{redacted(uri)}' names no host; {accepted}.")
     if found == "sqlite":
         _check_sqlite(uri, accepted)
 
@@ -76,7 +68,7 @@ def check_uri(uri: str) -> None:
 def _check_sqlite(uri: str, accepted: str) -> None:
     path = sqlite_file(uri)
     if path == Path() or path.name == ":memory:":
-        raise TrackingError(f"tracking.uri: '{uri}' names no file, so nothing would be kept; {accepted}.")
+        raise TrackingError(f"tracking.uri: '{redacted(uri)}' names no file, so nothing would be kept; {accepted}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:

@@ -105,6 +105,16 @@ class Server:
                 time.sleep(0.2)
         raise AssertionError(self._log.read_text())
 
+    def freeze(self) -> None:
+        """It accepts requests and answers none."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It answers again, also what was asked meanwhile."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
 
         if self._process is not None:

@@ -22,6 +22,7 @@ from nas_ray.tracking import (
     local_artifact_dir,
     local_uri,
     ui_command,
+    ui_environment,
 )
 
 Open = Callable[[str], MlflowTracker]
@@ -73,7 +74,17 @@ def test_one_flat_run_each(uri: str, open_tracker: Open, tmp_path: Path, warned:
     assert len(runs(uri)) == 5
     one = found["candidate-1"]
     assert one.info.status == "FINISHED"
-    assert one.data.params == {"embedding_size": "128", "block_0": "128:M4-F4", "block_1": "128:F4"}
+    assert one.data.params == {
+        "embedding_size": "128",
+        "widths": "128-128",
+        "depths": "2-1",
+        "depth": "3",
+        "num_attention": "1",
+        "num_feed_forward": "2",
+        "num_separable_conv": "0",
+        "block_0": "128:M4-F4",
+        "block_1": "128:F4",
+    }
     assert one.data.metrics == {"loss": 1.25, "select_loss": 1.25}
     assert one.data.tags["nas_ray.status"] == "completed"
     assert one.data.tags["nas_ray.run"] == "quickstart-1a2b3c4d"
@@ -256,6 +267,10 @@ def test_ui_command(tmp_path: Path) -> None:
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--artifacts-destination") + 1] == (tmp_path / "mlartifacts").as_uri()
     assert ui_command("http://127.0.0.1:5000")[-1] == "http://127.0.0.1:5000"
+    assert ui_command("https://me@host/mlflow/", path="/#/x")[-1] == "https://host/mlflow/#/x"
+    secret = "postgresql://me:word@host/db"
+    assert not any("word" in argument for argument in ui_command(secret))
+    assert ui_environment(secret)["MLFLOW_BACKEND_STORE_URI"] == secret
     with pytest.raises(TrackingError):
         ui_command("./mlruns")
 

@@ -1,0 +1,71 @@
+"""Telling MLflow of a whole run again: what waits on disk, then what the journal and the finished stages say."""
+
+from __future__ import annotations
+
+from nas_ray.errors import TrackingError
+from nas_ray.search import read_journal, read_outcomes
+from nas_ray.stages._candidates import TrackerListener
+from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._run import Run
+from nas_ray.tracking import MlflowTracker
+
+_WAIT_S = 30.0
+
+
+def synchronise(run: Run, console: Console | None = None) -> None:
+    """Make MLflow's runs what the run folder says, however often this is called.
+
+    Raises:
+        RunError: another process drives the run.
+        TrackingError: the server does not answer, or the run is not tracked.
+    """
+    context = Context(run, console or Silent())
+    run.lock()
+    try:
+        tracker = context.tracker()
+        if not isinstance(tracker, MlflowTracker):
+            raise TrackingError(f"{run.folder}: tracking.enabled is false in its spec, so there is nothing to send.")
+        deliver(tracker, context.console)
+        retell(context)
+        deliver(tracker, context.console)
+        if not tracker.close():
+            raise TrackingError(_unsent(tracker))
+    finally:
+        context.close()
+        run.unlock()
+
+
+def deliver(tracker: MlflowTracker, console: Console) -> None:
+    """Wait until MLflow has everything, for as long as it takes records.
+
+    Raises:
+        TrackingError: it does not answer.
+    """
+    before = tracker.num_waiting
+    while not tracker.flush(_WAIT_S):
+        waiting = tracker.num_waiting
+        if tracker.outage:
+            raise TrackingError(_unsent(tracker))
+        console.progress(before - waiting, before, "records")
+
+
+def _unsent(tracker: MlflowTracker) -> str:
+    return f"{tracker.outage or 'MLflow is slow'}; {tracker.num_waiting} records wait on disk, sync again later."
+
+
+def retell(context: Context) -> None:
+    """Everything that the run folder knows, as if it happened now; what MLflow has is not written again."""
+    journal = context.path("journal.jsonl")
+    if not journal.is_file():
+        return
+    listener, rungs = TrackerListener(context.tracker(), context), context.spec.search.rungs
+    for outcome in read_outcomes(read_journal(journal), context.space.head_size).values():
+        listener.started(outcome.task)
+        for rung, loss in sorted(outcome.losses.items()):
+            listener.rung(outcome.task, rungs[rung], loss)
+        if outcome.status != "running":
+            listener.ended(outcome.task, outcome)
+    if context.run.is_done("report"):
+        from nas_ray.stages import report
+
+        report.track(context, report.build(context))
