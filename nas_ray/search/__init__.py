@@ -3,7 +3,7 @@
 Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or Ray.
 """
 
-from nas_ray.search._asha import Asha, log_edges
+from nas_ray.search._asha import Asha, Scheduler, log_edges
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
@@ -28,6 +28,7 @@ __all__ = [
     "Outcome",
     "Proposal",
     "Proposer",
+    "Scheduler",
     "Seam",
     "SearchSession",
     "Searcher",

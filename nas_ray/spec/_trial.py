@@ -224,8 +224,8 @@ class Searcher(Frozen):
 class Scheduler(Frozen):
     """Asynchronous successive halving inside cost bins."""
 
-    name: Literal["asha", "none"] = "asha"
-    """`none` lets every candidate run to its last rung."""
+    name: Literal["mo_asha", "asha", "none"] = "asha"
+    """`mo_asha` judges by all objectives, `asha` by the loss alone, `none` stops nobody."""
     eta: float = Field(2.0, gt=1)
     """One in `eta` goes on at each rung."""
     bins: int = Field(4, ge=1)
