@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
 
 from nas_ray.search._asha import Scheduler
-from nas_ray.search._journal import Journal
+from nas_ray.search._journal import Journal, MemoryJournal
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.space import Architecture, candidate_id, parse_architecture
 
@@ -64,6 +64,19 @@ class Listener(Protocol):
     def ended(self, task: Task, outcome: Outcome) -> None: ...
 
 
+class NullListener:
+    """Nobody wants to know."""
+
+    def started(self, task: Task) -> None:
+        """Nothing."""
+
+    def rung(self, task: Task, budget: int, loss: float) -> None:
+        """Nothing."""
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """Nothing."""
+
+
 class SearchSession:
     """Gives out references first, then candidates; judges rungs; replays the journal of an interrupted search."""
 
@@ -72,7 +85,7 @@ class SearchSession:
         proposer: Proposer[Architecture],
         scheduler: Scheduler | None,
         rungs: Sequence[int],
-        journal: Journal,
+        journal: Journal | MemoryJournal,
         references: Sequence[tuple[Architecture, str]],
         costs: Callable[[Architecture], Mapping[str, float]],
         listener: Listener,
