@@ -219,7 +219,7 @@ def _scheduler(
         eta=scheduler.eta,
         min_per_bin=scheduler.min_per_bin,
         cost=scheduler.cost,
-        bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.bins),
+        bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.num_bins),
         exempt={task_id(architecture) for architecture, _ in known},
         apart={task_id(architecture) for architecture, _ in enqueued},
     )

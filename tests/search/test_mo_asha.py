@@ -120,6 +120,11 @@ def test_no_finite_objective_stops_and_counts_as_arrived(bad: float) -> None:
     assert asha.report("first", 0, of(5, 5))  # the only one with values
     assert asha.report("front", 0, of(4, 6))  # 2 of 4
     assert not asha.report("dominated", 0, of(6, 6))
+    counted = make(eta=2, min_per_bin=1)
+    for i in range(3):
+        assert not counted.report(f"bad {i}", 0, of(bad, 1))
+    assert counted.report("first", 0, of(5, 5))
+    assert counted.report("second", 0, of(6, 6))  # 2 of 5 go on
 
 
 def test_a_candidate_alone_goes_on() -> None:

@@ -105,6 +105,7 @@ def test_the_same_twice() -> None:
     assert run(300) == run(300)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("objectives", [OBJECTIVES, OBJECTIVES[:1]], ids=["mo_asha", "asha"])
 def test_ten_thousand_candidates_take_seconds(objectives: Sequence[Objective]) -> None:
     began = time.process_time()
