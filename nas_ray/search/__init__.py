@@ -3,9 +3,9 @@
 Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or Ray.
 """
 
-from nas_ray.search._asha import Asha, log_edges
+from nas_ray.search._asha import Asha, Scheduler, log_edges
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
-from nas_ray.search._journal import Journal, read_journal
+from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
 from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
@@ -14,9 +14,11 @@ from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._reach import require_feasible, smallest_reachable, spread
 from nas_ray.search._searcher import Searcher, Space
 from nas_ray.search._searchers import make_searcher
-from nas_ray.search._session import Listener, Outcome, SearchSession, Task, read_outcomes, task_id
+from nas_ray.search._session import Listener, NullListener, Outcome, SearchSession, Task, read_outcomes, task_id
+from nas_ray.search._simulate import Arrival, simulate
 
 __all__ = [
+    "Arrival",
     "Asha",
     "Choice",
     "Constraint",
@@ -24,10 +26,13 @@ __all__ = [
     "FrontPoint",
     "Journal",
     "Listener",
+    "MemoryJournal",
+    "NullListener",
     "Objective",
     "Outcome",
     "Proposal",
     "Proposer",
+    "Scheduler",
     "Seam",
     "SearchSession",
     "Searcher",
@@ -47,6 +52,7 @@ __all__ = [
     "read_journal",
     "read_outcomes",
     "require_feasible",
+    "simulate",
     "smallest_reachable",
     "spread",
     "table_problem",

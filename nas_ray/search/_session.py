@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
 
-from nas_ray.search._asha import Asha
-from nas_ray.search._journal import Journal
+from nas_ray.search._asha import Scheduler
+from nas_ray.search._journal import Journal, MemoryJournal
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.space import Architecture, candidate_id, parse_architecture
 
@@ -64,24 +64,35 @@ class Listener(Protocol):
     def ended(self, task: Task, outcome: Outcome) -> None: ...
 
 
+class NullListener:
+    """Nobody wants to know."""
+
+    def started(self, task: Task) -> None:
+        """Nothing."""
+
+    def rung(self, task: Task, budget: int, loss: float) -> None:
+        """Nothing."""
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """Nothing."""
+
+
 class SearchSession:
     """Gives out references first, then candidates; judges rungs; replays the journal of an interrupted search."""
 
     def __init__(
         self,
         proposer: Proposer[Architecture],
-        asha: Asha | None,
+        scheduler: Scheduler | None,
         rungs: Sequence[int],
-        journal: Journal,
+        journal: Journal | MemoryJournal,
         references: Sequence[tuple[Architecture, str]],
         costs: Callable[[Architecture], Mapping[str, float]],
-        cost_metric: str,
         listener: Listener,
         head_size: int,
     ) -> None:
-        self.proposer, self.asha, self.rungs, self.journal = proposer, asha, tuple(rungs), journal
-        self.costs, self.cost_metric = costs, cost_metric
-        self.listener, self.head_size = listener, head_size
+        self.proposer, self.scheduler, self.rungs, self.journal = proposer, scheduler, tuple(rungs), journal
+        self.costs, self.listener, self.head_size = costs, listener, head_size
         self.num_references = len(references)
         self.outcomes: dict[str, Outcome] = {}
         self._todo: deque[Task] = deque()
@@ -122,8 +133,8 @@ class SearchSession:
         if rung in outcome.losses:  # the trial's worker was lost and it began again
             return outcome.goes_on if rung == outcome.rung else True
         goes_on = rung < len(self.rungs) - 1
-        if self.asha is not None:
-            goes_on = self.asha.report(candidate, rung, loss, self._cost(outcome.task))
+        if self.scheduler is not None:
+            goes_on = self.scheduler.report(candidate, rung, self._metrics(outcome.task, loss))
         elif not math.isfinite(loss):
             goes_on = False
         outcome.losses[rung], outcome.goes_on = loss, goes_on
@@ -165,9 +176,9 @@ class SearchSession:
         """Take over the journal: results in their order, then what was in flight, under its own id."""
         records = self.journal.records
         self.outcomes = read_outcomes(records, self.head_size)
-        if self.asha is not None:
-            self.asha.restore(
-                (r["candidate_id"], r["rung"], r["loss"], self._cost(self.outcomes[r["candidate_id"]].task))
+        if self.scheduler is not None:
+            self.scheduler.restore(
+                (r["candidate_id"], r["rung"], self._metrics(self.outcomes[r["candidate_id"]].task, r["loss"]))
                 for r in records
                 if r["kind"] == "rung"
             )
@@ -188,8 +199,9 @@ class SearchSession:
                 first = 0 if outcome.rung is None else outcome.rung + 1
                 self._todo.append(replace(outcome.task, first_rung=first))
 
-    def _cost(self, task: Task) -> float:
-        return self.costs(task.architecture)[self.cost_metric]
+    def _metrics(self, task: Task, loss: float) -> dict[str, float]:
+        """What a scheduler judges by."""
+        return {**self.costs(task.architecture), "loss": loss}
 
     def _proposals(self) -> list[Proposal[Architecture]]:
         tasks = [outcome.task for outcome in self.outcomes.values() if outcome.task.kind == "candidate"]

@@ -224,18 +224,23 @@ class Searcher(Frozen):
 
 
 class Scheduler(Frozen):
-    """Asynchronous successive halving inside cost bins."""
+    """Asynchronous successive halving."""
 
-    name: Literal["asha", "none"] = "asha"
-    """`none` lets every candidate run to its last rung."""
+    name: Literal["mo_asha", "asha", "none"] = "mo_asha"
+    """`mo_asha` judges by all objectives, `asha` by the loss alone, `none` stops nobody."""
     eta: float = Field(2.0, gt=1)
     """One in `eta` goes on at each rung."""
-    bins: int = Field(4, ge=1)
-    """Cost bins; a candidate is judged against others of like size."""
+    bins: int | None = Field(None, ge=1)
+    """Cost bins; a candidate is judged against others of like size. If not given, 1 for `mo_asha` and 4 for `asha`."""
     min_per_bin: int = Field(3, ge=1)
     """Candidates a bin must have seen at a rung before one of them is stopped."""
     cost: Literal["encoder_params", "params", "latency_ms", "flops"] = "encoder_params"
     """What the bins are cut by."""
+
+    @property
+    def num_bins(self) -> int:
+        """The bins given, or what suits the scheduler: rank by several objectives needs none."""
+        return self.bins or (1 if self.name == "mo_asha" else 4)
 
 
 class Search(Frozen):

@@ -117,12 +117,11 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     )
     return SearchSession(
         proposer,
-        _asha(context, known, enqueued),
+        _scheduler(context, known, enqueued),
         search.rungs,
         Journal(context.path("journal.jsonl")),
         known,
         costs.of,
-        search.scheduler.cost,
         TrackerListener(tracker, context),
         space.head_size,
     )
@@ -224,7 +223,7 @@ def _table_loss(context: Context, architecture: Architecture) -> float | None:
         return None
 
 
-def _asha(
+def _scheduler(
     context: Context, known: list[tuple[Architecture, str]], enqueued: list[tuple[Architecture, str]]
 ) -> Asha | None:
     search = context.spec.search
@@ -238,9 +237,11 @@ def _asha(
         ends.append(costs.of(Architecture(pick(space.embedding_sizes), paths))[scheduler.cost])
     return Asha(
         search.rungs,
+        objectives=[Objective(name) for name in (search.objectives if scheduler.name == "mo_asha" else ("loss",))],
         eta=scheduler.eta,
         min_per_bin=scheduler.min_per_bin,
-        bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.bins),
+        cost=scheduler.cost,
+        bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.num_bins),
         exempt={task_id(architecture) for architecture, _ in known},
         apart={task_id(architecture) for architecture, _ in enqueued},
     )

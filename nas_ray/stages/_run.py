@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import yaml
 
 from nas_ray._files import write_text
+from nas_ray._lock import FileLock, Held
 from nas_ray.errors import RunError
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, parse, spec_hash, to_yaml
@@ -28,7 +27,7 @@ class Run:
         self.folder = folder
         self.spec = spec
         self.space_spec = space_spec
-        self._lock: int | None = None
+        self._lock = FileLock(folder / ".lock")
 
     @property
     def run_id(self) -> str:
@@ -166,41 +165,22 @@ class Run:
             RunError: another process drives this run.
         """
         try:
-            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock.acquire()
+        except Held as error:
+            raise RunError(
+                f"{self.folder}: another process drives this run ({error}); wait for it or end it."
+            ) from error
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror}.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise RunError(
-                f"{self.folder}: another process drives this run ({holder}); wait for it or end it."
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-        self._lock = descriptor
 
     def unlock(self) -> None:
         """Let others in."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     @property
     def is_locked(self) -> bool:
         """Whether some process drives this run now."""
-        try:
-            descriptor = os.open(self.folder / ".lock", os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return self._lock.is_held
 
 
 def _sha256(path: Path) -> str:

@@ -74,9 +74,7 @@ def make(folder: Path, *, asha: bool = True, num: int = 12, listener: Recorder |
     halving = Asha(RUNGS, eta=2, min_per_bin=2, exempt={task_id(known)}) if asha else None
     journal = Journal(folder / "journal.jsonl")
     _OPEN.append(journal)
-    return SearchSession(
-        proposer, halving, RUNGS, journal, [(known, "uniform 64")], costs, "encoder_params", listener or Recorder(), 16
-    )
+    return SearchSession(proposer, halving, RUNGS, journal, [(known, "uniform 64")], costs, listener or Recorder(), 16)
 
 
 def run(session: SearchSession, die: Callable[[int], bool] = lambda _: False) -> None:

@@ -371,6 +371,16 @@ def test_frozen() -> None:
         spec.search.scheduler.eta = 3.0  # type: ignore[misc]
 
 
+def test_rank_by_several_objectives_needs_no_cost_bins() -> None:
+    found = {
+        (name, bins): load_trial("quickstart", [f"search.scheduler.name={name}", *bins]).search.scheduler.num_bins
+        for name in ("mo_asha", "asha")
+        for bins in ((), ("search.scheduler.bins=3",))
+    }
+    assert list(found.values()) == [1, 3, 4, 3]
+    assert load_trial("quickstart").search.scheduler.name == "mo_asha"
+
+
 def test_types() -> None:
     """YAML's own spellings of numbers and lists arrive as what the fields say."""
     spec = parse(
