@@ -9,6 +9,7 @@ from nas_ray.search._journal import Journal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
 from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
+from nas_ray.search._price import Price, Priced, make_price
 from nas_ray.search._problem import TableProblem, table_problem
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._reach import require_feasible, smallest_reachable, spread
@@ -26,6 +27,8 @@ __all__ = [
     "Listener",
     "Objective",
     "Outcome",
+    "Price",
+    "Priced",
     "Proposal",
     "Proposer",
     "Seam",
@@ -39,6 +42,7 @@ __all__ = [
     "exact_front",
     "hypervolume",
     "log_edges",
+    "make_price",
     "make_searcher",
     "minimised",
     "non_dominated",

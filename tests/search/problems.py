@@ -13,7 +13,7 @@ from nas_ray.space import Architecture, EmbeddingRule, OperationChoice, PathSpac
 ATTENTION, FEED_FORWARD = OperationChoice("attention"), OperationChoice("feed_forward")
 CONVS = tuple(OperationChoice("separable_conv", kernel=kernel) for kernel in (3, 5, 7))
 OBJECTIVES = (Objective("loss"), Objective("params"))
-SEARCHERS = ("evolution", "nsga2", "random", "tpe")
+SEARCHERS = ("evolution", "nsga2", "random", "surrogate", "tpe")
 
 TINY = PathSpace("tiny", 2, 1, (32, 64), 32, (ATTENTION, FEED_FORWARD), (32, 64))
 SMALL = PathSpace("small", 2, 3, (64, 128), 64, (ATTENTION, FEED_FORWARD, CONVS[0]), (64, 128))
@@ -98,5 +98,6 @@ SMALL_OPTIONS: dict[str, dict[str, int]] = {
     "evolution": {"population_size": 8, "tournament_size": 3},
     "nsga2": {"population_size": 8},
     "random": {},
+    "surrogate": {"num_startup": 8, "pool_size": 24},
     "tpe": {"num_startup": 8, "num_samples": 16},
 }

@@ -15,6 +15,7 @@ from nas_ray.search import (
     Proposal,
     Proposer,
     enumerate_members,
+    make_price,
     make_searcher,
     normalise,
 )
@@ -37,8 +38,9 @@ Observation = tuple[str, dict[str, float] | None, bool]
 
 
 def make(name: str, space: Any, count: int, **options: Any) -> Proposer[Any]:
-    searcher = make_searcher(name, space, 2, 0, SMALL_OPTIONS[name])
     constraints = options.pop("constraints", [])
+    price = make_price(space, OBJECTIVES, constraints, costs)
+    searcher = make_searcher(name, space, 2, 0, SMALL_OPTIONS[name], price=price)
     return Proposer(searcher, space, OBJECTIVES, constraints, costs, count, **options)
 
 
@@ -143,7 +145,7 @@ def test_infeasible_constraints_name_what_was_reachable() -> None:
         make("random", QUICKSTART, 5, constraints=[Constraint("params", 10)]).ask()
 
 
-@pytest.mark.parametrize("name", ["evolution", "nsga2", "random"])
+@pytest.mark.parametrize("name", ["evolution", "nsga2", "random", "surrogate"])
 def test_a_rule_fixes_the_embedding(name: str) -> None:
     found = drain(make(name, RULED, 1000))
     assert len({p.architecture.paths for p in found}) == len(found) == RULED.num_architectures
