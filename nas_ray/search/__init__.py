@@ -4,6 +4,7 @@ Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or R
 """
 
 from nas_ray.search._asha import Asha, log_edges
+from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, Integer, When
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
@@ -16,17 +17,27 @@ from nas_ray.search._reach import require_feasible, smallest_reachable, spread
 from nas_ray.search._searcher import Searcher, Space
 from nas_ray.search._searchers import make_searcher
 from nas_ray.search._session import Listener, Outcome, SearchSession, Task, read_outcomes, task_id
+from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
 
 __all__ = [
     "Asha",
+    "Categorical",
     "Choice",
     "Constraint",
+    "Dimension",
+    "DimensionSpace",
+    "Encoding",
+    "Float",
     "Front",
     "FrontPoint",
+    "Integer",
+    "Joint",
+    "JointSpace",
     "Journal",
     "Listener",
     "Objective",
     "Outcome",
+    "Point",
     "Price",
     "Priced",
     "Proposal",
@@ -37,6 +48,7 @@ __all__ = [
     "Space",
     "TableProblem",
     "Task",
+    "When",
     "crowding",
     "enumerate_members",
     "exact_front",

@@ -91,6 +91,17 @@ def test_resuming_equals_never_stopping(name: str) -> None:
             assert drain(resumed) == whole[cut + in_flight :]
 
 
+@pytest.mark.parametrize("space_name", ["bits", "kernels", "mixed", "restricted", "uniform"])
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_resuming_equals_never_stopping_in_any_space(name: str, space_name: str) -> None:
+    journal: list[Observation] = []
+    whole = drain(make(name, SPACES[space_name], 20), journal)
+    resumed = make(name, SPACES[space_name], 20)
+    resumed.restore(whole[:13], journal[:12])
+    resumed.tell(*journal[12])
+    assert drain(resumed) == whole[13:]
+
+
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_a_tiny_space_is_given_out_whole_and_then_exhausted(name: str) -> None:
     members = list(enumerate_members(TINY))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nas_ray.errors import SpecError
-from nas_ray.search import Constraint, Objective, Proposer, hypervolume, make_price, make_searcher
+from nas_ray.search import Categorical, Constraint, Integer, Objective, Proposer, hypervolume, make_price, make_searcher
 from nas_ray.search._encoding import make_encoding
 from tests.search.problems import (
     OBJECTIVES,
@@ -92,6 +92,13 @@ def test_failures_strangers_and_any_number_of_objectives(name: str, objectives: 
         searcher.observe(stranger, (0.0,) * objectives, finished=True)
 
 
+def anything(dimension: Any, rng: np.random.Generator) -> Any:
+    if isinstance(dimension, Categorical):
+        return dimension.values[int(rng.integers(len(dimension.values)))]
+    drawn = rng.uniform(dimension.low, dimension.high)
+    return round(drawn) if isinstance(dimension, Integer) else drawn
+
+
 @pytest.mark.parametrize("space_name", SPACES)
 def test_decode_inverts_encode_and_repairs_everything_else(space_name: str) -> None:
     space, rng = SPACES[space_name], np.random.default_rng(0)
@@ -99,7 +106,7 @@ def test_decode_inverts_encode_and_repairs_everything_else(space_name: str) -> N
     for _ in range(200):
         architecture = space.sample(rng)
         assert encoding.decode(encoding.encode(architecture)) == architecture
-        values = {d.name: d.values[int(rng.integers(len(d.values)))] for d in encoding.dimensions}
+        values = {d.name: anything(d, rng) for d in encoding.dimensions}
         decoded = encoding.decode(values)
         assert space.contains(decoded)
         assert encoding.decode(values) == decoded
