@@ -4,11 +4,13 @@ Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or R
 """
 
 from nas_ray.search._asha import Asha, Scheduler, log_edges
+from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, Integer, When
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
 from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
+from nas_ray.search._price import Price, Priced, make_price
 from nas_ray.search._problem import TableProblem, table_problem
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._reach import require_feasible, smallest_reachable, spread
@@ -16,20 +18,32 @@ from nas_ray.search._searcher import Searcher, Space
 from nas_ray.search._searchers import make_searcher
 from nas_ray.search._session import Listener, NullListener, Outcome, SearchSession, Task, read_outcomes, task_id
 from nas_ray.search._simulate import Arrival, simulate
+from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
 
 __all__ = [
     "Arrival",
     "Asha",
+    "Categorical",
     "Choice",
     "Constraint",
+    "Dimension",
+    "DimensionSpace",
+    "Encoding",
+    "Float",
     "Front",
     "FrontPoint",
+    "Integer",
+    "Joint",
+    "JointSpace",
     "Journal",
     "Listener",
     "MemoryJournal",
     "NullListener",
     "Objective",
     "Outcome",
+    "Point",
+    "Price",
+    "Priced",
     "Proposal",
     "Proposer",
     "Scheduler",
@@ -39,11 +53,13 @@ __all__ = [
     "Space",
     "TableProblem",
     "Task",
+    "When",
     "crowding",
     "enumerate_members",
     "exact_front",
     "hypervolume",
     "log_edges",
+    "make_price",
     "make_searcher",
     "minimised",
     "non_dominated",

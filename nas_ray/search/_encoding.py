@@ -7,43 +7,36 @@ dimensions jointly, and the front's hypervolume after 200 candidates fell back t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_ray.search._searcher import A
+from nas_ray.errors import SpaceError
+from nas_ray.search._dimensions import Categorical, Encoding, Values
 from nas_ray.space import Architecture, Operation, Path, PathSpace, UniformArchitecture, UniformSpace
 
 END = -1
 
 
-@dataclass(frozen=True)
-class Dimension:
-    """One choice; of ``ordered`` values neighbours are alike."""
-
-    name: str
-    values: tuple[int, ...]
-    ordered: bool
-
-
-class Encoding(Protocol[A]):
-    """Both directions: ``decode(encode(a)) == a`` for members, and whatever is decoded is a member."""
-
-    @property
-    def dimensions(self) -> tuple[Dimension, ...]: ...
-
-    def encode(self, architecture: A) -> dict[str, int]: ...
-
-    def decode(self, values: Mapping[str, int]) -> A: ...
-
-
 def make_encoding(space: Any) -> Encoding[Any]:
-    """The encoding of either kind of space."""
-    return UniformEncoding(space) if isinstance(space, UniformSpace) else PathEncoding(space)
+    """The encoding of a space; one that has ``dimensions``, ``encode`` and ``decode`` is its own.
+
+    Raises:
+        SpaceError: it has none.
+    """
+    if isinstance(space, UniformSpace):
+        return UniformEncoding(space)
+    if isinstance(space, PathSpace):
+        return PathEncoding(space)
+    if missing := [name for name in ("dimensions", "encode", "decode") if not hasattr(space, name)]:
+        raise SpaceError(
+            f"a space of type {type(space).__name__} has no {', '.join(missing)}, which this searcher needs; "
+            "accepted: a space with all three, or a searcher that needs none (evolution, nsga2, random)."
+        )
+    return cast(Encoding[Any], space)
 
 
 class PathEncoding:
@@ -54,14 +47,15 @@ class PathEncoding:
         self._codes = cache(self._block_codes)
         self.dimensions = tuple(self._dimensions())
 
-    def _dimensions(self) -> list[Dimension]:
+    def _dimensions(self) -> list[Categorical]:
         space, numbers = self._space, tuple(range(len(self._space.choices)))
-        found = [Dimension("embedding_size", space.embedding_sizes, ordered=True)]
+        found = [Categorical("embedding_size", space.embedding_sizes, ordered=True)]
         for block in range(space.num_blocks):
-            found.append(Dimension(f"block{block}.width", space.widths, ordered=True))
+            group = f"block{block}"
+            found.append(Categorical(f"{group}.width", space.widths, ordered=True, group=group))
             for layer in range(space.num_layers):  # no path is empty
                 values = (*numbers, END) if layer else numbers
-                found.append(Dimension(f"block{block}.layer{layer}", values, ordered=False))
+                found.append(Categorical(f"{group}.layer{layer}", values, group=group))
         return found
 
     def encode(self, architecture: Architecture) -> dict[str, int]:
@@ -71,14 +65,14 @@ class PathEncoding:
             found |= {f"block{block}.layer{i}": number for i, number in enumerate(self._numbers(path))}
         return found
 
-    def decode(self, values: Mapping[str, int]) -> Architecture:
+    def decode(self, values: Values) -> Architecture:
         paths = []
         for block in range(self._space.num_blocks):
-            numbers = [values[f"block{block}.layer{layer}"] for layer in range(self._space.num_layers)]
+            numbers = [int(values[f"block{block}.layer{layer}"]) for layer in range(self._space.num_layers)]
             depth = numbers.index(END) if END in numbers else len(numbers)
-            path = self._follow_grammar(values[f"block{block}.width"], numbers[:depth])
+            path = self._follow_grammar(int(values[f"block{block}.width"]), numbers[:depth])
             paths.append(self._nearest(block, path))
-        return Architecture(values["embedding_size"], tuple(paths))
+        return Architecture(int(values["embedding_size"]), tuple(paths))
 
     def _follow_grammar(self, width: int, numbers: list[int]) -> Path:
         """The path of ``numbers``; an operation that may not follow becomes the next one that may."""
@@ -118,13 +112,13 @@ class UniformEncoding:
         sizes = (space.depths, space.heads, space.hiddens, space.intermediates)
         names = ("depth", "heads", "hidden", "intermediate")
         pairs = zip(names, sizes, strict=True)
-        self.dimensions = tuple(Dimension(name, values, ordered=False) for name, values in pairs)
+        self.dimensions = tuple(Categorical(name, values) for name, values in pairs)
 
     def encode(self, architecture: UniformArchitecture) -> dict[str, int]:
         return {dimension.name: getattr(architecture, dimension.name) for dimension in self.dimensions}
 
-    def decode(self, values: Mapping[str, int]) -> UniformArchitecture:
-        wanted = UniformArchitecture(**{d.name: values[d.name] for d in self.dimensions})
+    def decode(self, values: Values) -> UniformArchitecture:
+        wanted = UniformArchitecture(**{d.name: int(values[d.name]) for d in self.dimensions})
         if self._space.contains(wanted):
             return wanted
         return min(self._space.architectures, key=lambda a: _differing(a, wanted))

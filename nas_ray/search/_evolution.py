@@ -9,6 +9,7 @@ import math
 from typing import Generic
 
 from nas_ray.search._population import Member, preference
+from nas_ray.search._price import Price
 from nas_ray.search._searcher import A, Space, generator
 
 _PATIENCE = 4  # attempts before one more mutation is added, to leave a neighbourhood that is used up
@@ -25,6 +26,7 @@ class EvolutionSearcher(Generic[A]):
         num_objectives: int,
         seed: int,
         *,
+        price: Price[A] | None = None,
         population_size: int = 32,
         tournament_size: int = 8,
     ) -> None:

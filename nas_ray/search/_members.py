@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, cast
 
 from nas_ray.search._searcher import A
+from nas_ray.search._spaces import Joint, JointSpace
 from nas_ray.space import Architecture, PathSpace, UniformSpace
 
 _LISTABLE = 20_000
@@ -20,6 +21,12 @@ def normalise(space: Any, architecture: A, costs: Callable[[A], Mapping[str, flo
     ``encoder_params``. The rule starts from its smallest size and is applied until nothing changes: equal
     paths have equal embeddings, and applying the rule once more changes nothing.
     """
+    if isinstance(space, JointSpace):
+        joint = cast(Joint[Any], architecture)
+        half, metrics = normalise(
+            space.architectures, joint.architecture, lambda a: costs(cast(A, Joint(a, joint.point)))
+        )
+        return cast(A, Joint(half, joint.point)), metrics
     if not isinstance(space, PathSpace) or space.embedding_rule is None:
         return architecture, costs(architecture)
     found = space.with_rule(cast(Architecture, architecture), 0)
@@ -33,7 +40,10 @@ def normalise(space: Any, architecture: A, costs: Callable[[A], Mapping[str, flo
 
 
 def enumerate_members(space: Any) -> Iterator[Any]:
-    """Every architecture of a space of at most 20,000; nothing for a larger one."""
+    """Every candidate of a space of at most 20,000; nothing for a larger one.
+
+    A space that is not of this package may have ``members(most)``, which says the same.
+    """
     if isinstance(space, UniformSpace):
         yield from space.architectures
     elif isinstance(space, PathSpace):
@@ -42,3 +52,5 @@ def enumerate_members(space: Any) -> Iterator[Any]:
             blocks = [space.block_paths(block) for block in range(space.num_blocks)]
             for size, paths in product(sizes, product(*blocks)):
                 yield Architecture(size, paths)
+    elif hasattr(space, "members"):
+        yield from space.members(_LISTABLE)

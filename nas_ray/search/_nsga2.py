@@ -13,6 +13,7 @@ from typing import Generic
 import numpy as np
 
 from nas_ray.search._population import Member, preference
+from nas_ray.search._price import Price
 from nas_ray.search._searcher import A, Space, generator
 
 _PATIENCE = 4  # attempts before one more mutation is added, to leave a neighbourhood that is used up
@@ -33,6 +34,7 @@ class Nsga2Searcher(Generic[A]):
         num_objectives: int,
         seed: int,
         *,
+        price: Price[A] | None = None,
         population_size: int = 24,
         tournament_size: int = 4,
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic
 
+from nas_ray.search._price import Price
 from nas_ray.search._searcher import A, Space, generator
 
 
@@ -12,7 +13,7 @@ class RandomSearcher(Generic[A]):
 
     name = "random"
 
-    def __init__(self, space: Space[A], num_objectives: int, seed: int) -> None:
+    def __init__(self, space: Space[A], num_objectives: int, seed: int, *, price: Price[A] | None = None) -> None:
         self._space = space
         self._seed = seed
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas_ray.errors import SpecError, unknown
+from nas_ray.search._price import Price
 from nas_ray.search._searcher import A, Searcher, Space
 
 
@@ -34,6 +35,12 @@ def _load_tpe() -> Callable[..., Any]:
     return TpeSearcher
 
 
+def _load_surrogate() -> Callable[..., Any]:
+    from nas_ray.search._surrogate import SurrogateSearcher
+
+    return SurrogateSearcher
+
+
 @dataclass(frozen=True)
 class _Entry:
     """A searcher's class, loaded when asked for, and its options with the least value of each."""
@@ -46,14 +53,23 @@ SEARCHERS: dict[str, _Entry] = {
     "evolution": _Entry(_load_evolution, {"population_size": 2, "tournament_size": 1}),
     "nsga2": _Entry(_load_nsga2, {"population_size": 2, "tournament_size": 1}),
     "random": _Entry(_load_random),
+    "surrogate": _Entry(_load_surrogate, {"num_startup": 2, "pool_size": 8}),
     "tpe": _Entry(_load_tpe, {"num_startup": 1, "num_samples": 1}),
 }
 
 
 def make_searcher(
-    name: str, space: Space[A], num_objectives: int, seed: int, options: Mapping[str, Any] | None = None
+    name: str,
+    space: Space[A],
+    num_objectives: int,
+    seed: int,
+    options: Mapping[str, Any] | None = None,
+    *,
+    price: Price[A] | None = None,
 ) -> Searcher[A]:
     """The searcher ``name`` over ``space``; ``options`` are its whole numbers (see ``SEARCHERS``).
+
+    ``price`` says what tables know of a candidate; searchers that do not ask for it make do without.
 
     Raises:
         SpecError: unknown name, unknown option, or an option that is no whole number or too small.
@@ -63,7 +79,7 @@ def make_searcher(
     entry, given = SEARCHERS[name], dict(options or {})
     for option, value in given.items():
         _check_option(name, option, value, entry.options)
-    searcher: Searcher[A] = entry.load()(space, num_objectives, seed, **given)
+    searcher: Searcher[A] = entry.load()(space, num_objectives, seed, price=price, **given)
     return searcher
 
 

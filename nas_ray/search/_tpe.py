@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Generic
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from nas_ray.search._encoding import Dimension, make_encoding
+from nas_ray.search._dimensions import Categorical, Dimension, Float, Integer, Value
+from nas_ray.search._encoding import make_encoding
+from nas_ray.search._price import Price
 from nas_ray.search._searcher import A, Space, generator
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -29,7 +31,14 @@ class TpeSearcher(Generic[A]):
     name = "tpe"
 
     def __init__(
-        self, space: Space[A], num_objectives: int, seed: int, *, num_startup: int = 24, num_samples: int = 96
+        self,
+        space: Space[A],
+        num_objectives: int,
+        seed: int,
+        *,
+        price: Price[A] | None = None,
+        num_startup: int = 24,
+        num_samples: int = 96,
     ) -> None:
         self._space = space
         self._seed = seed
@@ -56,7 +65,7 @@ class TpeSearcher(Generic[A]):
         trial = self._study.ask(self._distributions)
         self._study.tell(trial, state=TrialState.FAIL)
         params = trial.params
-        found: A = self._encoding.decode({d.name: d.values[params[d.name]] for d in self._encoding.dimensions})
+        found: A = self._encoding.decode({d.name: _value(d, params[d.name]) for d in self._encoding.dimensions})
         return found
 
     def observe(self, architecture: A, values: tuple[float, ...] | None, finished: bool) -> None:
@@ -70,7 +79,7 @@ class TpeSearcher(Generic[A]):
         self._study.add_trial(
             create_trial(
                 state=state,
-                params={d.name: d.values.index(encoded[d.name]) for d in self._encoding.dimensions},
+                params={d.name: _parameter(d, encoded.get(d.name)) for d in self._encoding.dimensions},
                 distributions=self._distributions,
                 values=usable if state == TrialState.COMPLETE else None,
                 intermediate_values=last,
@@ -93,7 +102,23 @@ class _Sampler(optuna.samplers.TPESampler):
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Over the numbers of the values: unevenly spaced sizes are neighbours too."""
+    """Over the numbers of the values where they are listed: unevenly spaced sizes are neighbours too."""
+    if isinstance(dimension, Integer):
+        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    if isinstance(dimension, Float):
+        return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
     if dimension.ordered:
         return IntDistribution(0, len(dimension.values) - 1)
     return CategoricalDistribution(range(len(dimension.values)))
+
+
+def _parameter(dimension: Dimension, value: Value | None) -> Value:
+    """What the study holds; the first or lowest value for what is not active."""
+    if isinstance(dimension, Categorical):
+        return 0 if value is None else dimension.values.index(value)
+    return dimension.low if value is None else value
+
+
+def _value(dimension: Dimension, parameter: Any) -> Value:
+    found: Value = dimension.values[parameter] if isinstance(dimension, Categorical) else parameter
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,6 +16,7 @@ from nas_ray.space._operations import Kind, Operation
 
 _TRIES = 64
 _JUMP = 0.05
+_MOVES = ("replace", "insert", "delete", "width")
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,11 @@ class PathSpace:
         if path not in self._allowed[block]:  # the teacher's own path, or one that shrinking removed
             return self._sample_path(block, rng)
         tries = _TRIES if rng.random() >= _JUMP else 0  # jumps reach paths whose neighbours shrinking removed
+        if self.remaining is not None:
+            near, edges, chance = self._neighbours(block, path)
+            if tries and rng.random() >= (1 - chance) ** _TRIES:
+                return near[int(np.searchsorted(edges, rng.random(), side="right"))]
+            tries = 0
         for _ in range(tries):
             changed = self._edit(path, rng)
             if changed != path and changed in self._allowed[block]:
@@ -211,7 +217,7 @@ class PathSpace:
         """One random edit; the result may lie outside the space."""
         operations = list(path.operations)
         here = self.operations[path.width]
-        move = rng.choice(["replace", "insert", "delete", "width"])
+        move = _MOVES[int(rng.integers(len(_MOVES)))]
         if move == "width":
             width = self.widths[int(rng.integers(len(self.widths)))]
             there = self.operations[width]
@@ -223,6 +229,45 @@ class PathSpace:
             new = here[int(rng.integers(len(here)))]
             operations[at : at + (move == "replace")] = [new]
         return Path(path.width, tuple(operations))
+
+    def _neighbours(self, block: int, path: Path) -> tuple[list[Path], list[float], float]:
+        """What one edit makes of ``path`` that the block may take, the edges between their shares of [0, 1), and the
+        chance that an edit makes any of them.
+
+        Among few remaining paths hardly any edit leads to one, so they are listed, not tried.
+        """
+        key = (block, path)
+        if key not in self._near:
+            chances: dict[Path, float] = {}
+            for changed, chance in self._edits(path):
+                if changed != path and changed in self._allowed[block]:
+                    chances[changed] = chances.get(changed, 0.0) + chance
+            total = min(1.0, sum(chances.values()))
+            edges = np.cumsum(list(chances.values()))[:-1] / (total or 1.0)
+            self._near[key] = list(chances), edges.tolist(), total
+        return self._near[key]
+
+    @cached_property
+    def _near(self) -> dict[tuple[int, Path], tuple[list[Path], list[float], float]]:
+        return {}
+
+    def _edits(self, path: Path) -> Iterator[tuple[Path, float]]:
+        """Every outcome of ``_edit`` with its probability."""
+        here, operations = self.operations[path.width], path.operations
+        chance = 1 / len(_MOVES)
+        for width in self.widths:
+            there = self.operations[width]
+            same = tuple(there[here.index(operation)] for operation in operations)
+            yield Path(width, same), chance / len(self.widths)
+        for at in range(len(operations)):
+            yield Path(path.width, operations[:at] + operations[at + 1 :]), chance / len(operations)
+        for new in here:
+            for at in range(len(operations)):
+                replaced = (*operations[:at], new, *operations[at + 1 :])
+                yield Path(path.width, replaced), chance / len(operations) / len(here)
+            for at in range(len(operations) + 1):
+                inserted = (*operations[:at], new, *operations[at:])
+                yield Path(path.width, inserted), chance / (len(operations) + 1) / len(here)
 
     def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
         """Each slot from one of the two parents."""

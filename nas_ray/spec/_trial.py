@@ -218,7 +218,7 @@ class Searcher(Frozen):
     """How candidates are proposed."""
 
     name: str = "evolution"
-    """random, evolution, nsga2 or tpe."""
+    """random, evolution, nsga2, tpe, or surrogate: a model of all results so far."""
     options: dict[str, int] = Field(default_factory=dict)
     """Options of that searcher."""
 

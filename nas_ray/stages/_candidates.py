@@ -21,6 +21,7 @@ from nas_ray.search import (
     TableProblem,
     Task,
     log_edges,
+    make_price,
     make_searcher,
     normalise,
     spread,
@@ -101,14 +102,21 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     solver.require_feasible(context.bounds)
     enqueued = propose(context, solver)
     known = reference_architectures(context)
+    objectives = [Objective(name) for name in search.objectives]
+    constraints = [Constraint(name, bound) for name, bound in search.constraints.items()]
     searcher = make_searcher(
-        search.searcher.name, space, len(search.objectives), context.spec.seed, search.searcher.options
+        search.searcher.name,
+        space,
+        len(objectives),
+        context.spec.seed,
+        search.searcher.options,
+        price=make_price(space, objectives, constraints, costs.of, _quality(context).total),
     )
     proposer = Proposer(
         searcher,
         space,
-        [Objective(name) for name in search.objectives],
-        [Constraint(name, bound) for name, bound in search.constraints.items()],
+        objectives,
+        constraints,
         costs.of,
         search.num_candidates,
         enqueued=enqueued,

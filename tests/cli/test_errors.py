@@ -69,7 +69,7 @@ def test_misspelt_key_in_set(trial: Path, refused: Refused) -> None:
 
 def test_unknown_searcher(trial: Path, tmp_path: Path, refused: Refused) -> None:
     line = refused("search", trial, "--storage", tmp_path / "runs", "--set", "search.searcher.name=evolutoin")
-    assert "known: evolution, nsga2, random, tpe" in line
+    assert "known: evolution, nsga2, random, surrogate, tpe" in line
     assert "Did you mean 'evolution'?" in line
 
 

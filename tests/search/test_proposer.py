@@ -15,6 +15,7 @@ from nas_ray.search import (
     Proposal,
     Proposer,
     enumerate_members,
+    make_price,
     make_searcher,
     normalise,
 )
@@ -37,8 +38,9 @@ Observation = tuple[str, dict[str, float] | None, bool]
 
 
 def make(name: str, space: Any, count: int, **options: Any) -> Proposer[Any]:
-    searcher = make_searcher(name, space, 2, 0, SMALL_OPTIONS[name])
     constraints = options.pop("constraints", [])
+    price = make_price(space, OBJECTIVES, constraints, costs)
+    searcher = make_searcher(name, space, 2, 0, SMALL_OPTIONS[name], price=price)
     return Proposer(searcher, space, OBJECTIVES, constraints, costs, count, **options)
 
 
@@ -87,6 +89,17 @@ def test_resuming_equals_never_stopping(name: str) -> None:
             if in_flight:
                 resumed.tell(*journal[cut])
             assert drain(resumed) == whole[cut + in_flight :]
+
+
+@pytest.mark.parametrize("space_name", ["bits", "kernels", "mixed", "restricted", "uniform"])
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_resuming_equals_never_stopping_in_any_space(name: str, space_name: str) -> None:
+    journal: list[Observation] = []
+    whole = drain(make(name, SPACES[space_name], 20), journal)
+    resumed = make(name, SPACES[space_name], 20)
+    resumed.restore(whole[:13], journal[:12])
+    resumed.tell(*journal[12])
+    assert drain(resumed) == whole[13:]
 
 
 @pytest.mark.parametrize("name", SEARCHERS)
@@ -143,7 +156,7 @@ def test_infeasible_constraints_name_what_was_reachable() -> None:
         make("random", QUICKSTART, 5, constraints=[Constraint("params", 10)]).ask()
 
 
-@pytest.mark.parametrize("name", ["evolution", "nsga2", "random"])
+@pytest.mark.parametrize("name", ["evolution", "nsga2", "random", "surrogate"])
 def test_a_rule_fixes_the_embedding(name: str) -> None:
     found = drain(make(name, RULED, 1000))
     assert len({p.architecture.paths for p in found}) == len(found) == RULED.num_architectures

@@ -231,3 +231,14 @@ def test_uniform_without_neighbours() -> None:
     space = UniformSpace("one", (2,), (2,), (8,), (16,))
     (only,) = space.architectures
     assert space.mutate(only, np.random.default_rng(0)) == only
+
+
+def test_in_a_shrunk_space_listed_edits_have_the_chances_of_tried_ones() -> None:
+    rng, path = np.random.default_rng(0), SHRUNK.block_paths(0)[7]
+    near, edges, chance = SHRUNK._neighbours(0, path)
+    tried = [SHRUNK._edit(path, rng) for _ in range(20_000)]
+    hits = [changed for changed in tried if changed != path and changed in SHRUNK.block_paths(0)]
+    assert set(hits) == set(near)
+    assert len(hits) / len(tried) == pytest.approx(chance, abs=0.015)
+    shares = np.diff([0.0, *edges, 1.0])
+    assert [hits.count(changed) / len(hits) for changed in near] == pytest.approx(shares.tolist(), abs=0.03)
