@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import http.server
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,3 +132,37 @@ def server(template: Path, tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path / "server.db", tmp_path / "server-artifacts")
     yield made
     made.kill()
+
+
+def open_door(port: int, lets_in: Callable[[http.server.BaseHTTPRequestHandler], bool]) -> http.server.HTTPServer:
+    """A proxy before the MLflow server at ``port``; who is not let in gets 401. The caller serves it."""
+
+    class Door(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if not lets_in(self):
+                self._answer(401, b"who are you?", "text/plain")
+                return
+            inside = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            kept = {k: v for k, v in self.headers.items() if k not in ("Host", "Authorization", "Accept-Encoding")}
+            inside.request(self.command, self.path, body, kept)
+            answer = inside.getresponse()
+            self._answer(answer.status, answer.read(), answer.headers.get("Content-Type", "application/json"))
+            inside.close()
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            with suppress(OSError):  # who asked may be gone
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)

@@ -164,6 +164,27 @@ def test_a_run_that_was_deleted_stops_nothing(uri: str, open_tracker: Open, warn
     assert "candidate-0" in warned[0]
 
 
+def test_an_artifact_store_that_fails_costs_the_files_only(
+    uri: str, open_tracker: Open, warned: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mlartifacts").write_text("in the way")
+    tracker = open_tracker(uri)
+    tell(tracker, range(2))
+    tracker.candidate_ended("candidate-1", "completed", {"test_loss": 0.5}, {"rung": "1"}, {"candidate.json": "{}"})
+    tracker.summary({"seed": 3}, {})
+    assert tracker.close(120)
+    (warning,) = warned
+    assert "artifact store" in warning
+    one = by_id(uri)["candidate-1"]
+    assert (one.data.metrics["test_loss"], one.data.tags["nas_ray.rung"]) == (0.5, "1")
+    (tmp_path / "mlartifacts").unlink()
+    again = open_tracker(uri)
+    for _ in range(2):
+        again.candidate_ended("candidate-1", "completed", {"test_loss": 0.5}, {"rung": "1"}, {"candidate.json": "{}"})
+    assert again.close(120)
+    assert [file.path for file in MlflowClient(uri).list_artifacts(one.info.run_id)] == ["candidate.json"]
+
+
 def test_two_runs_share_an_experiment(uri: str, tmp_path: Path) -> None:
     for run_id in ("a-1", "it's-2"):
         tracker = MlflowTracker(uri, "quickstart", run_id, run_id, tmp_path / "art", tmp_path / f"{run_id}.jsonl")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import http.client
-import http.server
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from nas_ray._secrets import has_secret, redacted
 from nas_ray.errors import SpecError
 from nas_ray.spec import load_trial
 from nas_ray.tracking import MlflowTracker
+from tests.tracking.conftest import open_door
 from tests.tracking.test_mlflow import runs, tell
 
 Open = Callable[[str], MlflowTracker]
@@ -61,35 +60,8 @@ def guarded(server: Any, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """An MLflow server behind TLS and a login: its URI and its certificate."""
     server.start()
 
-    class Door(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _pass(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.headers.get("Authorization") != LOGIN:
-                self._answer(401, b"who are you?", "text/plain")
-                return
-            inside = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            kept = {k: v for k, v in self.headers.items() if k not in ("Host", "Authorization", "Accept-Encoding")}
-            inside.request(self.command, self.path, body, kept)
-            answer = inside.getresponse()
-            self._answer(answer.status, answer.read(), answer.headers.get("Content-Type", "application/json"))
-            inside.close()
-
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
     pem = certificate(tmp_path)
-    door = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    door = open_door(server.port, lambda request: request.headers.get("Authorization") == LOGIN)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     door.socket = context.wrap_socket(door.socket, server_side=True)
