@@ -11,11 +11,10 @@ from nas_ray.stages._trial import tracking_uri
 
 
 def check_run(run: Run, console: Console | None = None, address: str | None = None) -> None:
-    """Everything that can be known of a run before its first stage.
+    """Everything that can be known of a run before a cluster is joined.
 
     Raises:
-        TeacherError, TextError, AssetError, SpecError, TrackingError, ClusterError, InfeasibleError: what is wrong
-        with which.
+        TeacherError, TextError, AssetError, SpecError, TrackingError, InfeasibleError: what is wrong with which.
     """
     from nas_ray.data import resolve_text
     from nas_ray.teacher import load_tokenizer
@@ -89,12 +88,8 @@ def check_latency(latency: Latency) -> None:
 
 def _check_devices(spec: TrialSpec, address: str | None) -> None:
     check_latency(spec.latency)
-    if address is not None and spec.cluster.executor == "ray":
-        from nas_ray.cluster import connect, disconnect
-
-        connect(address)
-        disconnect()
-    elif spec.supernet.device == "cuda" and not _has_gpu():
+    joins = address is not None and spec.cluster.executor == "ray"
+    if spec.supernet.device == "cuda" and not joins and not _has_gpu():
         raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key="supernet.device")
 
 
