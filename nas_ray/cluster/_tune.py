@@ -155,7 +155,7 @@ class SessionScheduler(NotPickled, TrialScheduler):
         return None
 
     def debug_string(self) -> str:
-        return "nas_ray: halving inside cost bins"
+        return "nas_ray: successive halving"
 
 
 def run_search(
