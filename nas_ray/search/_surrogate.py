@@ -1,4 +1,4 @@
-"""A model of all results so far, and the candidate of a pool that it expects to move the front most; the default.
+"""A model of all results so far, and the candidate of a pool that it expects to move the front most.
 
 The model (``_surrogate_model``) is refitted for every suggestion, its few weights whenever the results have grown by a
 third. Costs are exact where tables know them. The pool is sampled, mutated and crossed from the front so far, then
