@@ -1,4 +1,4 @@
-"""A model of all results so far, and the candidate of a pool that it expects to move the front most; the default.
+"""A model of all results so far, and the candidate of a pool that it expects to move the front most.
 
 The model (``_surrogate_model``) is refitted for every suggestion, its few weights whenever the results have grown by a
 third. Costs are exact where tables know them. The pool is sampled, mutated and crossed from the front so far, then
@@ -27,6 +27,7 @@ _PARENTS = 24  # best results that the pool is bred from
 _ELITE = 12  # best of the pool that are mutated once more
 _MOST = 640  # results that the model holds
 _STRIDE = 64
+_DOUBT = 2.0  # times the model's own deviation: at 1 it may pass by what it never tried (docs/benchmarks.md)
 _MARGIN = 0.1  # of the observed range: how far the reference lies behind the worst
 
 
@@ -115,7 +116,7 @@ class SurrogateSearcher(Generic[A]):
         uncertain = measured[0]
         levels = front_levels(values, uncertain, reference)
         known = np.delete(expected, uncertain, axis=1)
-        gain = levels.improvement(expected[:, uncertain], deviations[:, 0], known)
+        gain = levels.improvement(expected[:, uncertain], _DOUBT * deviations[:, 0], known)
         return [int(i) for i in np.argsort(-np.nan_to_num(gain, nan=-np.inf), kind="stable")]
 
     def _scaled_features(self) -> Features:

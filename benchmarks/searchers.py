@@ -1,0 +1,329 @@
+"""How fast searchers find a front, against an oracle that knows every architecture; resumable.
+
+    python benchmarks/searchers.py simulate --run RUN     an oracle by formula from RUN's block losses, in seconds
+    python benchmarks/searchers.py evaluate --run RUN     an oracle of stitched losses: --paths 18 makes 5,832, in hours
+    python benchmarks/searchers.py search --oracle simulated [--objective latency_ms] [--seeds 10]
+    python benchmarks/searchers.py table                  fractions and paired tests, from the rows so far
+
+An oracle is a space of so many paths a block, stratified over width and size, whose architectures are all evaluated
+once and kept in ``runs/searchers/NAME.parquet``. A search is told nothing but the losses of what it proposes; costs
+come from tables, as in a run; no architecture is proposed twice, whoever proposes. What is reported is the hypervolume
+of the proposals so far over that of all architectures, below the worst loss and the worst cost of the oracle.
+
+The simulated loss is no sum: a block's error is what it adds and what it carries on of the error before it, by a
+factor of both blocks' paths, and 2 % of it are noise by architecture. Rows go to
+``benchmarks/results/searchers.jsonl``; a row that is there is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from nas_ray.distill import stratified_sample
+from nas_ray.search import Objective, Proposer, hypervolume, make_price, make_searcher
+from nas_ray.search._encoding import make_encoding
+from nas_ray.search._tpe import _distribution, _parameter, _value
+from nas_ray.space import Architecture, PathSpace
+from nas_ray.space import Path as BlockPath
+from nas_ray.tables._store import read_parquet, write_parquet
+
+ROWS = Path(__file__).parent / "results" / "searchers.jsonl"
+ORACLES = Path("runs/searchers")
+COUNTS = (50, 100, 200, 400)
+OURS = ("random", "evolution", "nsga2", "tpe", "surrogate")
+COSTS = ("encoder_params", "params", "latency_ms", "flops")
+
+
+# -- oracles -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A space whose architectures are all known."""
+
+    name: str
+    space: PathSpace
+    columns: Mapping[str, list[Any]]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        return {arch_id: row for row, arch_id in enumerate(self.columns["arch_id"])}
+
+    def loss(self, architecture: Architecture) -> float:
+        return float(self.columns["loss"][self.rows[architecture.arch_id]])
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        row = self.rows[architecture.arch_id]
+        return {name: float(self.columns[name][row]) for name in COSTS}
+
+    def sum_of_losses(self, architecture: Architecture) -> float:
+        """What the quality table says."""
+        return float(self.columns["table_loss"][self.rows[architecture.arch_id]])
+
+    def values(self, objective: str) -> np.ndarray[Any, Any]:
+        return np.column_stack((self.columns["loss"], self.columns[objective])).astype(np.float64)
+
+
+def load_oracle(name: str) -> Oracle:
+    """The oracle ``name``, of architectures of one embedding size."""
+    columns, about = read_parquet(ORACLES / f"{name}.parquet")
+    space = _space_of(about["run"]).restrict([frozenset(paths) for paths in about["paths"]])
+    return Oracle(name, space, columns)
+
+
+def simulate(args: argparse.Namespace) -> None:
+    """An oracle by formula."""
+    context, space = _opened(args.run), _chosen_space(args.run, args.paths)
+    losses = _block_losses(args.run)
+    rows = [_row(a, context.costs.of(a), losses, simulated_loss(a.paths, losses)) for a in _architectures(space)]
+    _write(args, space, rows, "simulated")
+
+
+def simulated_loss(paths: tuple[BlockPath, ...], losses: list[dict[str, float]]) -> float:
+    """Errors add up and are partly carried on, by a factor of the paths on both sides of a seam."""
+    error, before = 0.0, ""
+    for block, path in enumerate(paths):
+        added = losses[block + 1][path.path_id]
+        carried = 0.75 + 0.15 * _draw("carried", block, path.width, path.operations[0].kind, before)
+        error = added + error * (1 - min(1.0, added)) * carried
+        before = path.operations[-1].kind
+    return error * (1 + 0.02 * _draw("noise", *(path.path_id for path in paths)))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """An oracle of stitched losses on the selection batches of ``--run``; what is there is not evaluated again."""
+    from nas_ray.measure import CandidateEvaluator
+    from nas_ray.stages._context import Context
+    from nas_ray.stages._run import Run
+    from nas_ray.stages.search import evaluator_config
+
+    run, space = Run.open(Path(args.run)), _chosen_space(args.run, args.paths)
+    cluster = run.spec.cluster.model_copy(update={"executor": "local"})
+    run.spec = run.spec.model_copy(update={"cluster": cluster})
+    context = Context(run)
+    losses, partial = _block_losses(args.run), ORACLES / f"{args.oracle or 'stitched'}.jsonl"
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    known = {row["arch_id"]: row for row in _lines(partial)}
+    try:
+        evaluator = CandidateEvaluator(evaluator_config(context), context.published())
+        todo = [a for a in _architectures(space) if a.arch_id not in known][: args.limit]
+        with partial.open("a", encoding="utf-8") as file:
+            for done, a in enumerate(todo, start=1):
+                loss = evaluator.loss(evaluator.assemble(a.arch_id), context.spec.search.rungs[-1])
+                known[a.arch_id] = _row(a, context.costs.of(a), losses, loss)
+                file.write(json.dumps(known[a.arch_id]) + "\n")
+                file.flush()
+                if done % 100 == 0:
+                    print(f"{len(known)} of {space.num_architectures}", flush=True)
+    finally:
+        context.close()
+    if len(known) < space.num_architectures:
+        print(f"{len(known)} of {space.num_architectures}; run it again for the others")
+        return
+    _write(args, space, [known[a.arch_id] for a in _architectures(space)], "stitched")
+
+
+def _write(args: argparse.Namespace, space: PathSpace, rows: list[dict[str, Any]], name: str) -> None:
+    paths = [[path.path_id for path in space.block_paths(block)] for block in range(space.num_blocks)]
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    write_parquet(ORACLES / f"{args.oracle or name}.parquet", columns, {"run": str(args.run), "paths": paths})
+    print(f"{len(rows)} architectures")
+
+
+def _row(a: Architecture, costs: Mapping[str, float], losses: list[dict[str, float]], loss: float) -> dict[str, Any]:
+    total = sum(losses[slot][path.path_id] for slot, path in enumerate(a.paths, start=1))
+    return {"arch_id": a.arch_id, "loss": loss, "table_loss": total, **{name: costs[name] for name in COSTS}}
+
+
+def _architectures(space: PathSpace) -> Iterator[Architecture]:
+    """All with the largest embedding."""
+    for paths in product(*(space.block_paths(block) for block in range(space.num_blocks))):
+        yield Architecture(max(space.embedding_sizes), paths)
+
+
+def _space_of(run: str) -> PathSpace:
+    from dataclasses import replace
+
+    from nas_ray.spec import load_space
+
+    space = load_space(str(Path(run) / "space.yaml"))
+    assert isinstance(space, PathSpace)
+    return replace(space, embedding_sizes=(max(space.embedding_sizes),), embedding_rule=None)
+
+
+def _chosen_space(run: str, count: int) -> PathSpace:
+    space = _space_of(run)
+    scored = _block_losses(run)[1:]
+    blocks = [[path for path in space.paths if path.path_id in known] for known in scored]
+    chosen = [stratified_sample(paths, count, block) for block, paths in enumerate(blocks)]
+    return space.restrict([frozenset(path.path_id for path in paths) for paths in chosen])
+
+
+def _block_losses(run: str) -> list[dict[str, float]]:
+    columns, about = read_parquet(Path(run) / "tables" / "quality.parquet")
+    found: list[dict[str, float]] = [{} for _ in range(about["slots"])]
+    for slot, choice, loss in zip(columns["slot"], columns["choice"], columns["loss"], strict=True):
+        found[slot][choice] = loss
+    return found
+
+
+def _opened(run: str) -> Any:
+    from nas_ray.stages._context import Context
+    from nas_ray.stages._run import Run
+
+    return Context(Run.open(Path(run)))
+
+
+def _draw(*key: Any) -> float:
+    """Between -1 and 1, the same for the same key."""
+    return int(hashlib.sha256("|".join(map(str, key)).encode()).hexdigest()[:8], 16) / 2**31 - 1
+
+
+# -- searches ----------------------------------------------------------------------------------------------------------
+
+
+class OptunaNsga2:
+    """A rival: Optuna's NSGA-II over the same dimensions, with its generations kept in the study."""
+
+    name = "optuna-nsga2"
+
+    def __init__(self, space: PathSpace, seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._encoding = make_encoding(space)
+        self._distributions = {d.name: _distribution(d) for d in self._encoding.dimensions}
+        self._study = optuna.create_study(
+            directions=["minimize"] * 2, sampler=optuna.samplers.NSGAIISampler(population_size=24, seed=seed)
+        )
+        self._asked: dict[str, Any] = {}
+
+    def propose(self, index: int, attempt: int = 0) -> Architecture:
+        trial = self._study.ask(self._distributions)
+        found: Architecture = self._encoding.decode(
+            {d.name: _value(d, trial.params[d.name]) for d in self._encoding.dimensions}
+        )
+        self._asked[found.arch_id] = trial
+        return found
+
+    def observe(self, architecture: Architecture, values: tuple[float, ...] | None, finished: bool) -> None:
+        trial = self._asked.pop(architecture.arch_id, None)
+        if trial is not None:
+            self._study.tell(trial, values)
+            return
+        import optuna
+
+        encoded = self._encoding.encode(architecture)  # sampled by the proposer in its place
+        params = {d.name: _parameter(d, encoded.get(d.name)) for d in self._encoding.dimensions}
+        self._study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=self._distributions, values=values)
+        )
+
+
+def search(args: argparse.Namespace) -> None:
+    """Seeds of one oracle and objective."""
+    oracle = load_oracle(args.oracle)
+    reference = oracle.values(args.objective).max(axis=0) * 1.0001
+    whole = hypervolume(oracle.values(args.objective), reference)
+    known = {_key(row) for row in _lines(ROWS)}
+    for seed, name in product(range(args.seeds), args.searchers):
+        row = {"oracle": oracle.name, "objective": args.objective, "searcher": name, "seed": seed, "prior": args.prior}
+        row["architectures"] = len(oracle.rows)
+        if _key(row) in known:
+            continue
+        found, seconds = _search(oracle, args.objective, name, seed, args.prior)
+        row["fractions"] = {count: hypervolume(found[:count], reference) / whole for count in COUNTS}
+        row["ask_ms"] = 1e3 * float(np.median(seconds))
+        row["late_ask_ms"] = 1e3 * float(np.median(seconds[-50:]))
+        with ROWS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
+def _search(oracle: Oracle, objective: str, name: str, seed: int, prior: bool) -> tuple[Any, list[float]]:
+    objectives, count = (Objective("loss"), Objective(objective)), COUNTS[-1]
+    searcher: Any
+    if name == OptunaNsga2.name:
+        searcher = OptunaNsga2(oracle.space, seed)
+    else:
+        price = make_price(oracle.space, objectives, [], oracle.costs, oracle.sum_of_losses if prior else None)
+        searcher = make_searcher(name, oracle.space, 2, seed, price=price)
+    proposer = Proposer(searcher, oracle.space, objectives, [], oracle.costs, count, seed=seed)
+    found, seconds = [], []
+    while True:
+        began = time.process_time()
+        proposal = proposer.ask()
+        seconds.append(time.process_time() - began)
+        if proposal is None:
+            return np.array(found), seconds[:-1]
+        loss = oracle.loss(proposal.architecture)
+        found.append((loss, proposal.costs[objective]))
+        proposer.tell(proposal.arch_id, {"loss": loss}, finished=True)
+
+
+# -- table -------------------------------------------------------------------------------------------------------------
+
+
+def table(args: argparse.Namespace) -> None:
+    """Mean fractions; how many seeds ``surrogate`` leads by pair, and Wilcoxon's two-sided p."""
+    rows = _lines(ROWS)
+    for case in sorted({(row["oracle"], row["objective"], row["prior"]) for row in rows}):
+        print(f"\n{case[0]}, loss and {case[1]}{', with the prior' if case[2] else ''}")
+        mine = [row for row in rows if (row["oracle"], row["objective"], row["prior"]) == case]
+        ours = {row["seed"]: row["fractions"] for row in mine if row["searcher"] == "surrogate"}
+        for name in sorted({row["searcher"] for row in mine}):
+            theirs = {row["seed"]: row["fractions"] for row in mine if row["searcher"] == name}
+            cells = [_cell(ours, theirs, str(count), name) for count in COUNTS]
+            milliseconds = np.median([row["late_ask_ms"] for row in mine if row["searcher"] == name])
+            print(f"{name:14} {'   '.join(cells)}   ask {milliseconds:.1f} ms, {len(theirs)} seeds")
+
+
+def _cell(ours: Mapping[int, Any], theirs: Mapping[int, Any], count: str, name: str) -> str:
+    mean = np.mean([fractions[count] for fractions in theirs.values()])
+    both = sorted(set(ours) & set(theirs))
+    if name == "surrogate" or len(both) < 5:
+        return f"{mean:.4f}"
+    gaps = np.array([ours[seed][count] - theirs[seed][count] for seed in both])
+    p = wilcoxon(gaps).pvalue if gaps.any() else 1.0
+    return f"{mean:.4f} ({(gaps > 0).sum()}/{len(gaps)} p {p:.3f})"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("oracle", "architectures", "objective", "searcher", "seed", "prior"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("simulate", "evaluate", "search", "table"))
+    parser.add_argument("--run", help="folder of a run with tables (and, to evaluate, a trained supernet)")
+    parser.add_argument("--paths", type=int, default=18, help="paths a block")
+    parser.add_argument("--limit", type=int, help="evaluate at most so many now")
+    parser.add_argument("--oracle", help="its name")
+    parser.add_argument("--objective", choices=COSTS, default="encoder_params")
+    parser.add_argument("--searchers", nargs="+", default=[*OURS, OptunaNsga2.name])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--prior", action="store_true", help="tell the searcher the summed block losses")
+    args = parser.parse_args()
+    {"simulate": simulate, "evaluate": evaluate, "search": search, "table": table}[args.command](args)
+
+
+if __name__ == "__main__":
+    main()
