@@ -130,7 +130,8 @@ def test_dataset_of_other_kinds(tmp_path: Path, name: str, content: str) -> None
 
 def test_dataset_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("{not json")
-    for name in (tmp_path / "none.jsonl", tmp_path / "broken.jsonl", "nobody/no-such-data"):
-        with pytest.raises(TextError, match=r"dataset:.*: cannot be loaded: .") as caught:
+    reasons = {tmp_path / "none.jsonl": "no such file", tmp_path / "broken.jsonl": "cannot be loaded: ."}
+    for name, reason in {**reasons, "nobody/no-such-data": "cannot be loaded: ."}.items():
+        with pytest.raises(TextError, match=f"dataset:.*: {reason}") as caught:
             read(f"dataset:{name}")
         assert "\n" not in str(caught.value)
