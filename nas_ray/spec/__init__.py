@@ -11,22 +11,12 @@ from nas_ray.spec._load import (
     spec_hash,
     to_yaml,
 )
+from nas_ray.spec._search import Scheduler, Search, Searcher
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
-from nas_ray.spec._trial import (
-    Cluster,
-    Latency,
-    Scheduler,
-    Search,
-    Searcher,
-    Shrink,
-    Splits,
-    Supernet,
-    Tabulate,
-    Text,
-    TextSource,
-    Tracking,
-    TrialSpec,
-)
+from nas_ray.spec._supernet import Shrink, Supernet
+from nas_ray.spec._tables import Latency, Tabulate
+from nas_ray.spec._text import Splits, Text, TextSource
+from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
 __all__ = [
     "Cluster",

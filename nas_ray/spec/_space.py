@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from nas_ray.errors import SpaceError
 from nas_ray.space import EmbeddingRule, OperationChoice, PathSpace, UniformSpace
-from nas_ray.spec._trial import Frozen
+from nas_ray.spec._frozen import Frozen
 
 Size = Annotated[int, Field(ge=1)]
 
