@@ -48,7 +48,7 @@ from nas_ray.search import (
     table_problem,
     task_id,
 )
-from nas_ray.space import Architecture, PathSpace, TeacherShape
+from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape
 from nas_ray.spec import load_space
 from nas_ray.tables import Costs, PartTable, QualityTable, params_table, read_parquet
 
@@ -236,7 +236,14 @@ def session(scenario: Scenario, searcher: str, variant: Variant, seed: int, num_
             apart_rungs=variant.apart_rungs,
         )
     return SearchSession(
-        proposer, asha, scenario.rungs, MemoryJournal(), [], table_costs, NullListener(), space().head_size
+        proposer,
+        asha,
+        [Rung("stitched", b) for b in scenario.rungs],
+        MemoryJournal(),
+        [],
+        table_costs,
+        NullListener(),
+        space().head_size,
     )
 
 

@@ -107,7 +107,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from nas_ray.measure import CandidateEvaluator
     from nas_ray.stages._context import Context
     from nas_ray.stages._run import Run
-    from nas_ray.stages.search import evaluator_config
+    from nas_ray.stages.search import judge_config
 
     run, space = Run.open(Path(args.run)), _chosen_space(args.run, args.paths)
     cluster = run.spec.cluster.model_copy(update={"executor": "local"})
@@ -117,7 +117,7 @@ def evaluate(args: argparse.Namespace) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     known = {row["arch_id"]: row for row in _lines(partial)}
     try:
-        evaluator = CandidateEvaluator(evaluator_config(context), context.published())
+        evaluator = CandidateEvaluator(judge_config(context).evaluator, context.published())
         todo = [a for a in _architectures(space) if a.arch_id not in known][: args.limit]
         with partial.open("a", encoding="utf-8") as file:
             for done, a in enumerate(todo, start=1):

@@ -14,35 +14,38 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from nas_ray.cluster._session import cpus_of_a_node, num_cpus
-from nas_ray.measure import CandidateEvaluator, EvaluatorConfig
+from nas_ray.distill import Assignment, Judge, JudgeConfig, JudgedCandidate, TrainingText
 from nas_ray.search import SearchSession
 
-BUDGET = "budget"  # cumulative selection batches: our own time attribute
+BUDGET = "budget"  # rungs passed: our own time attribute
 _CPUS = 0.9  # of each core a trial computes on; block actors share the rest
 _MAX_FAILURES = 2  # of one trial, lost workers included
 
 
 @dataclass(frozen=True)
 class SharedRun:
-    """What every trial worker needs: how to build an evaluator, and the blocks' published arrays by reference."""
+    """What every trial worker needs: how to build a judge; the blocks' published arrays and the text by reference."""
 
-    config: EvaluatorConfig
+    config: JudgeConfig
     blocks: tuple[Any, ...]
+    text: Any
     threads: int
 
 
-_EVALUATORS: dict[str, CandidateEvaluator] = {}
+_JUDGES: dict[str, Judge] = {}
 
 
-def _evaluator(shared: SharedRun) -> CandidateEvaluator:
-    """One evaluator a worker process, whichever trial or task comes first."""
+def _judge(shared: SharedRun) -> Judge:
+    """One judge a worker process, whichever trial or task comes first."""
     import torch
 
-    if shared.config.key not in _EVALUATORS:
+    key = shared.config.evaluator.key
+    if key not in _JUDGES:
         torch.set_num_threads(shared.threads)
-        _EVALUATORS.clear()
-        _EVALUATORS[shared.config.key] = CandidateEvaluator(shared.config, ray.get(list(shared.blocks)))
-    return _EVALUATORS[shared.config.key]
+        _JUDGES.clear()
+        text = None if shared.text is None else ray.get(shared.text)
+        _JUDGES[key] = Judge(shared.config, ray.get(list(shared.blocks)), text)
+    return _JUDGES[key]
 
 
 class CandidateTrial(tune.Trainable):
@@ -54,17 +57,17 @@ class CandidateTrial(tune.Trainable):
         self._begin(config)
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        self.arch_id, self.rung = config["arch_id"], config["first_rung"]
-        self.student: Any = None
+        self.rung = config["first_rung"]
+        self.assignment = Assignment(config["candidate_id"], config["arch_id"], config["hyperparameters"])
+        self.candidate: JudgedCandidate | None = None
 
     def step(self) -> dict[str, Any]:
-        evaluator = _evaluator(self.shared)
-        if self.student is None:
-            self.student = evaluator.assemble(self.arch_id)
+        if self.candidate is None:
+            self.candidate = _judge(self.shared).begin(self.assignment)
         rung, self.rung = self.rung, self.rung + 1
-        rungs = self.shared.config.rungs
-        loss = evaluator.loss(self.student, rungs[rung])
-        return {"rung": rung, BUDGET: rungs[rung], "loss": loss, "done": rung == len(rungs) - 1}
+        loss = self.candidate.loss(rung)
+        is_last = rung == len(self.shared.config.ladder) - 1
+        return {"rung": rung, BUDGET: rung + 1, "loss": loss, "done": is_last}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
@@ -97,6 +100,7 @@ class SessionSearcher(NotPickled, Searcher):
         return {
             "candidate_id": task.candidate_id,
             "arch_id": task.architecture.arch_id,
+            "hyperparameters": task.hyperparameters,
             "first_rung": task.first_rung,
         }
 
@@ -160,8 +164,9 @@ class SessionScheduler(NotPickled, TrialScheduler):
 
 def run_search(
     session: SearchSession,
-    config: EvaluatorConfig,
+    config: JudgeConfig,
     blocks: list[Any],
+    text: TrainingText | None,
     *,
     max_concurrent: int | None,
     progress: Callable[[SearchSession], None],
@@ -169,7 +174,7 @@ def run_search(
     """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core)."""
     concurrent = max_concurrent or num_cpus()
     threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
-    shared = SharedRun(config, tuple(blocks), threads)
+    shared = SharedRun(config, tuple(blocks), _put(text), threads)
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
     errors: dict[str, BaseException] = {}
     trainable = tune.with_resources(tune.with_parameters(CandidateTrial, shared=shared), {"cpu": _CPUS * threads})
@@ -197,18 +202,27 @@ def run_search(
 
 
 def document_errors(
-    config: EvaluatorConfig, blocks: list[Any], arch_ids: list[str], progress: Callable[[int], None]
+    config: JudgeConfig,
+    blocks: list[Any],
+    text: TrainingText | None,
+    assignments: list[Assignment],
+    progress: Callable[[int], None],
 ) -> list[dict[int, tuple[float, int]]]:
-    """Errors of every document of the test split for each architecture, as Ray tasks."""
-    shared = ray.put(SharedRun(config, tuple(blocks), 1))
+    """Errors of every document of the test split for each candidate, as Ray tasks."""
+    shared = ray.put(SharedRun(config, tuple(blocks), _put(text), 1))
 
     @ray.remote(num_cpus=_CPUS, max_retries=3)
-    def evaluate(shared_run: SharedRun, arch_id: str) -> dict[int, tuple[float, int]]:
-        return _evaluator(shared_run).document_errors(arch_id)
+    def evaluate(shared_run: SharedRun, assignment: Assignment) -> dict[int, tuple[float, int]]:
+        return _judge(shared_run).document_errors(assignment)
 
-    references = [evaluate.remote(shared, arch_id) for arch_id in arch_ids]
+    references = [evaluate.remote(shared, assignment) for assignment in assignments]
     waiting = list(references)
     while waiting:
         _, waiting = ray.wait(waiting)
         progress(len(references) - len(waiting))
     return ray.get(references)
+
+
+def _put(text: TrainingText | None) -> Any:
+    """The text in the object store, from where workers map it."""
+    return None if text is None else ray.put(text)

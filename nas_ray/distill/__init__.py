@@ -1,20 +1,27 @@
 """Block-wise distillation: the training loop, sampling, shrinking, block workers and how they are driven."""
 
 from nas_ray.distill._config import BlockConfig
+from nas_ray.distill._judge import Assignment, Judge, JudgeConfig, JudgedCandidate
 from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import ShrinkPlan, is_shrunk, path_bins, shrink_once
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._store import Checkpoints
+from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
+    "Assignment",
     "BlockConfig",
     "BlockWorker",
     "Blocks",
     "Checkpoints",
+    "DistillPlan",
+    "Judge",
+    "JudgeConfig",
+    "JudgedCandidate",
     "LocalBlocks",
     "ReplicaGroup",
     "ReplicaLostError",
@@ -22,7 +29,9 @@ __all__ = [
     "ShrinkPlan",
     "StandAlone",
     "StandAlonePlan",
+    "StudentTraining",
     "Trainer",
+    "TrainingText",
     "has_native_bf16",
     "is_shrunk",
     "join_replicas",

@@ -121,13 +121,13 @@ def _read(file: BinaryIO, record: _Record) -> Tensor:
 
 
 class Checkpoints:
-    """``step-<n>.safetensors`` and ``step-<n>.json`` in one folder; the two newest are kept."""
+    """``step-<n>.safetensors`` and ``step-<n>.json`` in one folder, the newest few."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write both files; the JSON last, it makes the checkpoint count."""
+    def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int = 2) -> None:
+        """Write both files; the JSON last, it makes the checkpoint count. ``keep`` checkpoints stay."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for torn in self.folder.glob("step-*.tmp"):  # of a worker that died while it wrote
             torn.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ class Checkpoints:
         with replace_file(stem.with_suffix(".safetensors")) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
         write_text(stem.with_suffix(".json"), json.dumps({"step": step, **state}))
-        for old in sorted(self.folder.glob("step-*.json"))[:-2]:
+        for old in sorted(self.folder.glob("step-*.json"))[:-keep]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a trial does with one candidate: assemble it, measure its loss on a rung, its errors by test document."""
+"""What a trial does with one candidate: assemble it, measure its losses, its errors by test document."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 
 from nas_ray.blocks import PathStudent
 from nas_ray.measure._stitch import Stitcher
-from nas_ray.space import PathSpace, Start, parse_architecture
+from nas_ray.space import Architecture, PathSpace, Start, parse_architecture
 from nas_ray.teacher import load_teacher, resolve_teacher
 
 
 @dataclass(frozen=True)
 class EvaluatorConfig:
-    """How to build an evaluator anywhere; ``key`` names the run, ``rungs`` are cumulative selection batches."""
+    """How to build an evaluator anywhere; ``key`` names the run."""
 
     key: str
     space: PathSpace
     start: Start
     teacher: str
     ridges: tuple[float, ...]
-    rungs: tuple[int, ...]
     batch_sequences: int
     test_documents: NDArray[Any]
 
@@ -36,15 +35,23 @@ class CandidateEvaluator:
         teacher = load_teacher(resolve_teacher(config.teacher), config.space.num_blocks)
         self.stitcher = Stitcher(config.space, config.start, teacher, blocks, config.ridges)
 
+    def architecture(self, arch_id: str) -> Architecture:
+        """The architecture that ``arch_id`` names."""
+        return parse_architecture(arch_id, self.config.space.head_size)
+
     def assemble(self, arch_id: str) -> PathStudent:
         """The stitched student."""
-        return self.stitcher.assemble(parse_architecture(arch_id, self.config.space.head_size))
+        return self.stitcher.assemble(self.architecture(arch_id))
+
+    def block_loss(self, arch_id: str, budget: int) -> float:
+        """Sum of the normalised block losses on the first ``budget`` selection batches."""
+        return self.stitcher.block_loss(self.architecture(arch_id), budget * self.config.batch_sequences)
 
     def loss(self, student: PathStudent, budget: int) -> float:
         """Normalised end-to-end loss on the first ``budget`` selection batches."""
         error, count = self.stitcher.loss(student, 0, budget, self.config.batch_sequences)
         return error / count / self.stitcher.variance
 
-    def document_errors(self, arch_id: str) -> dict[int, tuple[float, int]]:
+    def document_errors(self, student: PathStudent) -> dict[int, tuple[float, int]]:
         """Normalised squared error and tokens of every document of the test split."""
-        return self.stitcher.document_errors(self.assemble(arch_id), self.config.test_documents)
+        return self.stitcher.document_errors(student, self.config.test_documents)

@@ -32,7 +32,7 @@ from nas_ray.blocks import (
     prior_of,
     reduced_embedding,
 )
-from nas_ray.measure._scores import ScoreSets, States, refit, split_calibration
+from nas_ray.measure._scores import ScoreSets, States, refit, score_paths, split_calibration
 from nas_ray.space import (
     Architecture,
     Boundary,
@@ -86,7 +86,7 @@ class Stitcher:
     @torch.no_grad()
     def assemble(self, architecture: Architecture) -> PathStudent:
         """The student of ``architecture``: refitted, folded maps of its own between the shared, read-only weights."""
-        if architecture.embedding_size == self.teacher.shape.hidden and set(architecture.paths) == {self.frozen}:
+        if self.is_teacher(architecture):
             return self.teacher_student()
         builder = _Builder(self, architecture)
         for block, path in enumerate(architecture.paths):
@@ -94,6 +94,10 @@ class Stitcher:
             builder.run(block, path)
         builder.finish()
         return PathStudent(builder.embedding, builder.stages).eval()
+
+    def is_teacher(self, architecture: Architecture) -> bool:
+        """Whether ``architecture`` copies the teacher whole."""
+        return architecture.embedding_size == self.teacher.shape.hidden and set(architecture.paths) == {self.frozen}
 
     def teacher_student(self) -> PathStudent:
         """The teacher itself in a student's clothes."""
@@ -119,6 +123,24 @@ class Stitcher:
         error = (student(states.ids[chosen], mask) - states.targets[-1][chosen]).square().mean(-1)
         kept = error.reshape(-1) if mask is None else error[mask]
         return float(kept.double().sum()), int(kept.numel())
+
+    def block_loss(self, architecture: Architecture, sequences: int) -> float:
+        """Sum over blocks of the refitted normalised loss on the first selection sequences, each block by itself."""
+        total = 0.0
+        for block, path in enumerate(architecture.paths):
+            if self.start == "inherit" and path == self.frozen:
+                continue  # the teacher's own block
+            sets = self._block_sets(block, sequences)
+            total += score_paths(self.supernets[block], [path], sets, self.ridges)[path.path_id]
+        return total
+
+    def _block_sets(self, block: int, sequences: int) -> ScoreSets:
+        found = {}
+        for name in ("calibrate", "select"):
+            split = self.splits[name]
+            found[name] = States(split.targets[block], split.targets[block + 1], split.mask)
+        fit, cut = found["calibrate"], split_calibration(len(found["calibrate"].inputs))
+        return ScoreSets(fit.slice(0, cut), fit.slice(cut, len(fit.inputs)), found["select"].slice(0, sequences))
 
     @torch.no_grad()
     def document_errors(

@@ -32,6 +32,10 @@ class CandidateRow:
     """Share of the teacher's output that no readout of the last block's width can reach (its rank-h floor)."""
     reason: str = ""
     """Why it failed."""
+    fidelity: str = ""
+    """The last rung reached, in words; losses of one kind of rung are compared."""
+    hyperparameters: str = ""
+    """Those of its own, as JSON; empty if none are searched."""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,23 @@ from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._reach import require_feasible, smallest_reachable, spread
 from nas_ray.search._searcher import Searcher, Space
 from nas_ray.search._searchers import make_searcher
-from nas_ray.search._session import Listener, NullListener, Outcome, SearchSession, Task, read_outcomes, task_id
+from nas_ray.search._session import (
+    Candidate,
+    Listener,
+    NullListener,
+    Outcome,
+    SearchSession,
+    Task,
+    read_outcomes,
+    task_id,
+)
 from nas_ray.search._simulate import Arrival, simulate
 from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
 
 __all__ = [
     "Arrival",
     "Asha",
+    "Candidate",
     "Categorical",
     "Choice",
     "Constraint",

@@ -15,14 +15,16 @@ from typing import Any, Literal, Protocol, cast
 from nas_ray.search._asha import Scheduler
 from nas_ray.search._journal import Journal, MemoryJournal
 from nas_ray.search._proposer import Proposal, Proposer
-from nas_ray.space import Architecture, candidate_id, parse_architecture
+from nas_ray.search._spaces import Joint, Point
+from nas_ray.space import Architecture, Rung, candidate_id, parse_architecture
 
 Status = Literal["running", "completed", "stopped", "failed"]
+Candidate = Architecture | Joint[Architecture]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate or reference to evaluate, from rung ``first_rung`` on."""
+    """A candidate or reference to evaluate, from rung ``first_rung`` on; ``point``: hyperparameters of its own."""
 
     candidate_id: str
     architecture: Architecture
@@ -30,6 +32,17 @@ class Task:
     label: str
     origin: str
     first_rung: int = 0
+    point: Point | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """It as a member of the search space."""
+        return self.architecture if self.point is None else Joint(self.architecture, self.point)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Those that are searched, by name."""
+        return {} if self.point is None else dict(self.point.items)
 
 
 @dataclass
@@ -59,7 +72,7 @@ class Listener(Protocol):
 
     def started(self, task: Task) -> None: ...
 
-    def rung(self, task: Task, budget: int, loss: float) -> None: ...
+    def rung(self, task: Task, rung: Rung, loss: float) -> None: ...
 
     def ended(self, task: Task, outcome: Outcome) -> None: ...
 
@@ -70,7 +83,7 @@ class NullListener:
     def started(self, task: Task) -> None:
         """Nothing."""
 
-    def rung(self, task: Task, budget: int, loss: float) -> None:
+    def rung(self, task: Task, rung: Rung, loss: float) -> None:
         """Nothing."""
 
     def ended(self, task: Task, outcome: Outcome) -> None:
@@ -82,9 +95,9 @@ class SearchSession:
 
     def __init__(
         self,
-        proposer: Proposer[Architecture],
+        proposer: Proposer[Any],
         scheduler: Scheduler | None,
-        rungs: Sequence[int],
+        rungs: Sequence[Rung],
         journal: Journal | MemoryJournal,
         references: Sequence[tuple[Architecture, str]],
         costs: Callable[[Architecture], Mapping[str, float]],
@@ -110,19 +123,9 @@ class SearchSession:
             proposal = self.proposer.ask()
             if proposal is None:
                 return None
-            architecture = proposal.architecture
-            task = Task(task_id(architecture), architecture, "candidate", "", proposal.origin)
+            task = _task(proposal)
         if task.candidate_id not in self.outcomes:
-            self.journal.append(
-                {
-                    "kind": "suggested",
-                    "candidate_id": task.candidate_id,
-                    "arch_id": task.architecture.arch_id,
-                    "task": task.kind,
-                    "label": task.label,
-                    "origin": task.origin,
-                }
-            )
+            self.journal.append(_suggested(task))
             self.outcomes[task.candidate_id] = Outcome(task)
         self.listener.started(task)
         return task
@@ -170,7 +173,7 @@ class SearchSession:
     def _tell(self, outcome: Outcome) -> None:
         if outcome.task.kind == "candidate":
             metrics = None if outcome.status == "failed" or outcome.loss is None else {"loss": outcome.loss}
-            self.proposer.tell(outcome.task.architecture.arch_id, metrics, outcome.status == "completed")
+            self.proposer.tell(outcome.task.candidate.arch_id, metrics, outcome.status == "completed")
 
     def _replay(self) -> None:
         """Take over the journal: results in their order, then what was in flight, under its own id."""
@@ -203,11 +206,9 @@ class SearchSession:
         """What a scheduler judges by."""
         return {**self.costs(task.architecture), "loss": loss}
 
-    def _proposals(self) -> list[Proposal[Architecture]]:
+    def _proposals(self) -> list[Proposal[Candidate]]:
         tasks = [outcome.task for outcome in self.outcomes.values() if outcome.task.kind == "candidate"]
-        return [
-            Proposal(i, task.architecture, task.origin, self.costs(task.architecture)) for i, task in enumerate(tasks)
-        ]
+        return [Proposal(i, task.candidate, task.origin, self.costs(task.architecture)) for i, task in enumerate(tasks)]
 
 
 def read_outcomes(records: Iterable[Mapping[str, Any]], head_size: int) -> dict[str, Outcome]:
@@ -217,7 +218,10 @@ def read_outcomes(records: Iterable[Mapping[str, Any]], head_size: int) -> dict[
         kind, candidate = record["kind"], record.get("candidate_id", "")
         if kind == "suggested":
             architecture = parse_architecture(record["arch_id"], head_size)
-            found[candidate] = Outcome(Task(candidate, architecture, record["task"], record["label"], record["origin"]))
+            values = record.get("hyperparameters")
+            point = None if values is None else Point(tuple(values.items()))
+            task = Task(candidate, architecture, record["task"], record["label"], record["origin"], point=point)
+            found[candidate] = Outcome(task)
         elif kind == "rung":
             outcome = found[candidate]
             outcome.losses[record["rung"]], outcome.goes_on = record["loss"], record["goes_on"]
@@ -232,6 +236,29 @@ def _read_end(record: Mapping[str, Any]) -> tuple[Status, str]:
     return cast(Status, sentence.partition(" ")[0]), record.get("reason", why)
 
 
-def task_id(architecture: Architecture) -> str:
-    """The candidate id of a pure architecture search."""
-    return candidate_id({"architecture": architecture.arch_id})
+def task_id(candidate: Candidate) -> str:
+    """The candidate id of an architecture, or of one with hyperparameters of its own."""
+    if isinstance(candidate, Joint):
+        config = {"architecture": candidate.architecture.arch_id, "hyperparameters": dict(candidate.point.items)}
+        return candidate_id(config)
+    return candidate_id({"architecture": candidate.arch_id})
+
+
+def _task(proposal: Proposal[Candidate]) -> Task:
+    """A task for what was proposed."""
+    found = proposal.architecture
+    architecture, point = (found.architecture, found.point) if isinstance(found, Joint) else (found, None)
+    return Task(task_id(found), architecture, "candidate", "", proposal.origin, point=point)
+
+
+def _suggested(task: Task) -> dict[str, Any]:
+    """The journal's record of a task that is given out for the first time."""
+    record = {
+        "kind": "suggested",
+        "candidate_id": task.candidate_id,
+        "arch_id": task.architecture.arch_id,
+        "task": task.kind,
+        "label": task.label,
+        "origin": task.origin,
+    }
+    return record if task.point is None else {**record, "hyperparameters": task.hyperparameters}

@@ -8,6 +8,7 @@ from nas_ray.space._architecture import (
     parse_architecture,
     parse_path,
 )
+from nas_ray.space._ladder import Rung, RungKind, describe_ladder
 from nas_ray.space._operations import Operation, parse_operation
 from nas_ray.space._parts import (
     Boundary,
@@ -33,12 +34,15 @@ __all__ = [
     "OperationChoice",
     "Path",
     "PathSpace",
+    "Rung",
+    "RungKind",
     "Start",
     "TeacherShape",
     "UniformArchitecture",
     "UniformSpace",
     "all_parts",
     "candidate_id",
+    "describe_ladder",
     "embedding_boundary",
     "map_part",
     "parse_architecture",

@@ -1,5 +1,6 @@
 """Trial specs and space files: text to frozen, validated, hashed objects."""
 
+from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._load import (
     find,
     is_space,
@@ -20,8 +21,10 @@ from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
 __all__ = [
     "Cluster",
+    "Distill",
     "Latency",
     "PathSpaceSpec",
+    "Range",
     "Scheduler",
     "Search",
     "Searcher",

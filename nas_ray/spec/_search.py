@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from nas_ray.space import Rung
+from nas_ray.spec._distill import Distill, is_rising
 from nas_ray.spec._frozen import Frozen
 
 
@@ -58,8 +60,13 @@ class Search(Frozen):
     """How candidates are proposed after the front's."""
     scheduler: Scheduler = Scheduler()
     """Who is stopped early."""
+    block_rungs: tuple[int, ...] = ()
+    """Cumulative selection batches of rungs before those: the sum of a candidate's refitted block losses. For spaces
+    whose tables hold a sample (`tabulate.max_paths`): candidates then come from the whole space."""
     rungs: tuple[int, ...] = (1, 2, 4)
-    """Cumulative selection batches at which candidates are judged."""
+    """Cumulative selection batches at which the stitched student's loss is judged."""
+    distill: Distill | None = None
+    """Rungs after those: short distillation of the stitched student; none if not given."""
     max_concurrent: int | None = Field(None, ge=1)
     """Tune trials at a time; one a core if not given."""
 
@@ -69,6 +76,19 @@ class Search(Frozen):
             raise ValueError(f"objectives are {list(self.objectives)}; accepted: each once")
         if "loss" not in self.objectives or len(self.objectives) < 2:
             raise ValueError(f"objectives are {list(self.objectives)}; accepted: loss and at least one cost")
-        if not self.rungs or list(self.rungs) != sorted(set(self.rungs)) or self.rungs[0] < 1:
-            raise ValueError(f"rungs are {list(self.rungs)}; accepted: rising numbers of batches, from 1")
+        if not self.rungs:
+            raise ValueError("rungs are []; accepted: rising numbers of batches, from 1")
+        for name in ("rungs", "block_rungs"):
+            if not is_rising(found := getattr(self, name)):
+                raise ValueError(f"{name} are {list(found)}; accepted: rising numbers of batches, from 1")
         return self
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        """All rungs, cheapest first."""
+        steps = () if self.distill is None else self.distill.steps
+        return (
+            *(Rung("blocks", budget) for budget in self.block_rungs),
+            *(Rung("stitched", budget) for budget in self.rungs),
+            *(Rung("distilled", budget) for budget in steps),
+        )

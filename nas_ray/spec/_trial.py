@@ -86,9 +86,16 @@ class TrialSpec(Frozen):
                 f"supernet.replicas is {self.supernet.replicas} with cluster.executor local; accepted: replicas on "
                 "executor ray, or 1"
             )
-        if self.search.rungs[-1] > self.text.select_batches:
+        for name in ("rungs", "block_rungs"):
+            last = max(getattr(self.search, name), default=0)
+            if last > self.text.select_batches:
+                raise ValueError(
+                    f"search.{name} end at {last} batches, text.select_batches is {self.text.select_batches}; "
+                    "accepted: rungs up to text.select_batches"
+                )
+        if self.search.block_rungs and self.supernet.shrink is not None:
             raise ValueError(
-                f"search.rungs end at {self.search.rungs[-1]} batches, text.select_batches is "
-                f"{self.text.select_batches}; accepted: rungs up to text.select_batches"
+                "search.block_rungs with supernet.shrink: candidates would come from the whole space, and shrinking "
+                "leaves a part of it; accepted: one of the two"
             )
         return self

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
 from nas_ray._files import write_text
-from nas_ray.errors import TableError
 from nas_ray.search import (
     Asha,
+    Candidate,
     Constraint,
     Journal,
     Objective,
@@ -28,9 +28,9 @@ from nas_ray.search import (
     table_problem,
     task_id,
 )
-from nas_ray.space import Architecture, references
+from nas_ray.space import Architecture, Rung, references
 from nas_ray.stages._context import Context
-from nas_ray.tables import QualityTable
+from nas_ray.stages._searched import quality, scored_space, searched_space, table_loss
 from nas_ray.tracking import CandidateRecord, Tracker, architecture_params
 
 TEACHER = "teacher"
@@ -58,7 +58,7 @@ def problem(context: Context) -> TableProblem:
     search = context.spec.search
     metrics = [name for name in search.objectives if name != "loss"]
     metrics += [name for name in (*search.constraints, "encoder_params") if name not in metrics]
-    return table_problem(context.costs, _quality(context), metrics)
+    return table_problem(context.costs, quality(context), metrics)
 
 
 def propose(context: Context, solver: TableProblem) -> list[tuple[Architecture, str]]:
@@ -85,7 +85,7 @@ def _solved(context: Context, solver: TableProblem) -> tuple[list[Architecture],
     count = int(search.num_candidates * search.proposals)
     points = [point for point in front.points if point.values[size] > 0]
     chosen = spread(points, count, lambda point: point.values[size])
-    guarantee = str(_quality(context).metadata["guarantee"])
+    guarantee = str(quality(context).metadata["guarantee"])
     if not front.guarantee.startswith("exact"):
         guarantee = f"{front.guarantee}; its losses are {guarantee}"
     return [solver.architecture(point.names) for point in chosen], guarantee
@@ -97,41 +97,42 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     Raises:
         InfeasibleError: no architecture meets the constraints.
     """
-    search, costs, space = context.spec.search, context.costs, _scored_space(context)
+    search, costs = context.spec.search, context.costs
     solver = problem(context)
     solver.require_feasible(context.bounds)
-    enqueued = propose(context, solver)
+    searched = searched_space(context)
+    enqueued = [(searched.candidate(architecture), origin) for architecture, origin in propose(context, solver)]
     known = reference_architectures(context)
     objectives = [Objective(name) for name in search.objectives]
     constraints = [Constraint(name, bound) for name, bound in search.constraints.items()]
     searcher = make_searcher(
         search.searcher.name,
-        space,
+        searched.space,
         len(objectives),
         context.spec.seed,
         search.searcher.options,
-        price=make_price(space, objectives, constraints, costs.of, _quality(context).total),
+        price=make_price(searched.space, objectives, constraints, searched.costs, searched.prior),
     )
     proposer = Proposer(
         searcher,
-        space,
+        searched.space,
         objectives,
         constraints,
-        costs.of,
+        searched.costs,
         search.num_candidates,
         enqueued=enqueued,
-        exclude={architecture.arch_id for architecture, _ in known},
+        exclude={searched.candidate(architecture).arch_id for architecture, _ in known},
         seed=context.spec.seed,
     )
     return SearchSession(
         proposer,
         _scheduler(context, known, enqueued),
-        search.rungs,
+        search.ladder,
         Journal(context.path("journal.jsonl")),
         known,
         costs.of,
         TrackerListener(tracker, context),
-        space.head_size,
+        context.space.head_size,
     )
 
 
@@ -139,6 +140,7 @@ def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
     """One row of ``candidates.parquet``; test loss and front membership are filled in later."""
     architecture = outcome.task.architecture
     costs = context.costs.of(architecture)
+    rung = None if outcome.rung is None else context.spec.search.ladder[outcome.rung]
     return {
         "candidate_id": outcome.task.candidate_id,
         "arch_id": architecture.arch_id,
@@ -148,12 +150,14 @@ def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         "rung": outcome.rung,
+        "fidelity": "" if rung is None else str(rung),
+        "hyperparameters": json.dumps(outcome.task.hyperparameters) if outcome.task.point else "",
         "params": int(costs["params"]),
         "encoder_params": int(costs["encoder_params"]),
         "flops": costs["flops"],
         "latency_ms": costs["latency_ms"],
-        "table_loss": _table_loss(context, architecture),
-        "select_loss": outcome.loss,
+        "table_loss": table_loss(context, architecture),
+        "select_loss": None if rung is None or rung.kind == "blocks" else outcome.loss,
         "test_loss": None,
         "pareto": False,
     }
@@ -173,12 +177,12 @@ class TrackerListener:
                 task.origin,
                 "reference" if task.kind == "reference" else "candidate",
                 task.label,
-                architecture_params(task.architecture),
+                {**architecture_params(task.architecture), **task.hyperparameters},
             )
         )
 
-    def rung(self, task: Task, budget: int, loss: float) -> None:
-        self.tracker.candidate_rung(task.candidate_id, budget, loss)
+    def rung(self, task: Task, rung: Rung, loss: float) -> None:
+        self.tracker.candidate_rung(task.candidate_id, rung.budget, loss, rung.metric)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         row = outcome_row(self.context, outcome)
@@ -191,15 +195,23 @@ class TrackerListener:
 
     def _document(self, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
         """The candidate whole: its architecture, and its loss on ever more batches."""
-        rungs, names = self.context.spec.search.rungs, ("params", "encoder_params", "flops", "latency_ms", "table_loss")
+        ladder, names = (
+            self.context.spec.search.ladder,
+            ("params", "encoder_params", "flops", "latency_ms", "table_loss"),
+        )
         curve = [
-            {"batches": rungs[rung], "loss": loss if isfinite(loss) else None}
+            {
+                "rung": ladder[rung].kind,
+                ladder[rung].unit: ladder[rung].budget,
+                "loss": loss if isfinite(loss) else None,
+            }
             for rung, loss in sorted(outcome.losses.items())
         ]
         return {
             "candidate_id": outcome.task.candidate_id,
             "arch_id": row["arch_id"],
             "architecture": asdict(outcome.task.architecture),
+            "hyperparameters": outcome.task.hyperparameters,
             "origin": outcome.task.origin,
             "status": outcome.status,
             "reason": outcome.reason,
@@ -208,48 +220,25 @@ class TrackerListener:
         }
 
 
-def _quality(context: Context) -> QualityTable:
-    if "quality" not in context.cache:
-        context.cache["quality"] = QualityTable.read(context.path("tables/quality.parquet"))
-    table: QualityTable = context.cache["quality"]
-    return table
-
-
-def _scored_space(context: Context) -> Any:
-    """The space restricted to the paths that have a loss."""
-    losses = _quality(context).losses[1:]
-    if all(len(found) == len(context.space.paths) for found in losses):
-        return context.space
-    return context.space.restrict([frozenset(found) for found in losses])
-
-
-def _table_loss(context: Context, architecture: Architecture) -> float | None:
-    """The summed loss, or None for a reference whose paths were not scored."""
-    try:
-        return _quality(context).total(architecture)
-    except TableError:
-        return None
-
-
 def _scheduler(
-    context: Context, known: list[tuple[Architecture, str]], enqueued: list[tuple[Architecture, str]]
+    context: Context, known: list[tuple[Architecture, str]], enqueued: Sequence[tuple[Candidate, str]]
 ) -> Asha | None:
     search = context.spec.search
     scheduler = search.scheduler
     if scheduler.name == "none":
         return None
-    space, costs = _scored_space(context), context.costs
+    space, costs = scored_space(context), context.costs
     ends = []
     for pick in (min, max):
         paths = tuple(pick(space.block_paths(b), key=lambda p: p.num_params()) for b in range(space.num_blocks))
         ends.append(costs.of(Architecture(pick(space.embedding_sizes), paths))[scheduler.cost])
     return Asha(
-        search.rungs,
+        range(1, len(search.ladder) + 1),
         objectives=[Objective(name) for name in (search.objectives if scheduler.name == "mo_asha" else ("loss",))],
         eta=scheduler.eta,
         min_per_bin=scheduler.min_per_bin,
         cost=scheduler.cost,
         bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.num_bins),
         exempt={task_id(architecture) for architecture, _ in known},
-        apart={task_id(architecture) for architecture, _ in enqueued},
+        apart={task_id(candidate) for candidate, _ in enqueued},
     )

@@ -18,6 +18,7 @@ from nas_ray.space import Operation, Path, PathSpace, TeacherShape, all_parts
 from nas_ray.spec import TrialSpec
 
 PROCESS_BYTES = 900_000_000  # a worker with torch and transformers loaded
+REFERENCES = 4  # that a search judges beside its candidates, about
 _START_SECONDS = {"profile": 9.0, "supernet": 20.0, "search": 10.0, "report": 3.0}  # processes, text, files
 _CALL_SECONDS = 2e-4  # one operation on a short sequence, besides its arithmetic
 
@@ -190,6 +191,21 @@ class Estimate:
         """FLOPs of stitching one candidate and running it on ``tokens`` more."""
         return self.space.num_blocks * (self.mean_path * (self.tokens["calibrate"] + tokens) + self.mean_readout)
 
+    def distillation(self) -> float:
+        """FLOPs of distilling candidates, as many at each rung as halving leaves, and the references."""
+        search, done, total = self.spec.search, 0, 0.0
+        if search.distill is None:
+            return total
+        each = self.teacher + 3 * self.space.num_blocks * self.mean_path
+        tokens = search.distill.most_sequences * self.spec.text.sequence_length
+        eta = 1.0 if search.scheduler.name == "none" else search.scheduler.eta
+        for passed, rung in enumerate(search.ladder):
+            if rung.kind == "distilled":
+                reached = search.num_candidates / eta**passed + REFERENCES
+                total += reached * (rung.budget - done) * tokens * each
+                done = rung.budget
+        return total
+
     def seconds(self, rate: float) -> dict[str, float]:
         """Seconds of each stage at ``rate`` FLOP/s."""
         latency, search = self.spec.latency, self.spec.search
@@ -198,11 +214,12 @@ class Estimate:
         part = float(np.mean(list(self._operation_flops.values()))) * tokens / rate + _CALL_SECONDS
         model = self.space.num_blocks * (self.mean_path * tokens / rate + self.space.num_layers * _CALL_SECONDS)
         profile = parts * (latency.repeats + 12) * part + latency.check_models * (latency.repeats + 3) * model
+        judged = self.candidate(self.tokens["select"]) * (search.num_candidates + REFERENCES)
         found = {
             "profile": 0.0 if latency.table else profile,
             "supernet": self.supernet() / rate,
             "tabulate": self.tabulate() / rate,
-            "search": self.candidate(self.tokens["select"]) * (search.num_candidates + 4) / rate,
+            "search": (judged + self.distillation()) / rate,
             "test": self.candidate(self.tokens["test"]) * (search.num_candidates / 2 + 5) / rate,
             "rank": self.standalone() / rate,
             "report": 0.0,

@@ -12,7 +12,7 @@ from urllib.request import getproxies
 from nas_ray import assets
 from nas_ray._machine import num_cores
 from nas_ray.errors import SpecError, TeacherError
-from nas_ray.space import PathSpace, TeacherShape
+from nas_ray.space import PathSpace, TeacherShape, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._checks import check_spec, check_teacher
 from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
@@ -83,8 +83,8 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
         f"workers     {space.num_blocks} blocks x {workers} replicas = {space.num_blocks * workers}, each block "
         f"{_count(operation_weights(space))} weights of operations, besides its maps",
         f"candidates  {search.num_candidates}: up to {int(search.num_candidates * search.proposals)} "
-        f"from the tables' front, then {search.searcher.name}; rungs of "
-        f"{', '.join(map(str, search.rungs))} batches, scheduler {search.scheduler.name}",
+        f"from the tables' front, then {search.searcher.name}; rungs: "
+        f"{describe_ladder(search.ladder)}; scheduler {search.scheduler.name}",
     ]
 
 

@@ -115,6 +115,10 @@ class Run:
             return False
         return all(_sha256(self.folder / name) == digest for name, digest in record["outputs"].items())
 
+    def outputs(self, stage: str) -> dict[str, str]:
+        """The sha256 of what a finished stage wrote, by name."""
+        return dict(self.manifest["stages"][stage]["outputs"])
+
     def mark_done(self, stage: str, seconds: float, outputs: Sequence[Path], stages: Sequence[str]) -> None:
         """Record a finished stage; of ``stages``, in their order, those after it have to run again."""
         manifest = self.manifest

@@ -58,7 +58,7 @@ def retell(context: Context) -> None:
     journal = context.path("journal.jsonl")
     if not journal.is_file():
         return
-    listener, rungs = TrackerListener(context.tracker(), context), context.spec.search.rungs
+    listener, rungs = TrackerListener(context.tracker(), context), context.spec.search.ladder
     for outcome in read_outcomes(read_journal(journal), context.space.head_size).values():
         listener.started(outcome.task)
         for rung, loss in sorted(outcome.losses.items()):

@@ -142,7 +142,8 @@ def _blocks(context: Context) -> tuple[BlockTraining, ...]:
 def _table_check(rows: list[dict[str, Any]]) -> TableCheck | None:
     from scipy.stats import kendalltau
 
-    judged = [row for row in rows if row["status"] == "completed" and row["kind"] == "candidate"]
+    finished = [row for row in rows if row["status"] == "completed" and row["kind"] == "candidate"]
+    judged = [row for row in finished if row["table_loss"] is not None]
     if len(judged) < 3:
         return None
     losses = [row["select_loss"] for row in judged]

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from nas_ray.distill import Assignment, DistillPlan, Judge, JudgeConfig, TrainingText
 from nas_ray.errors import StageError
-from nas_ray.measure import CandidateEvaluator, EvaluatorConfig
+from nas_ray.measure import EvaluatorConfig
 from nas_ray.search import Outcome, SearchSession, Task
+from nas_ray.space import describe_ladder
 from nas_ray.stages._candidates import PROPOSALS, open_session
 from nas_ray.stages._context import Context
+
+STUDENTS = "students"  # checkpoints of distilled candidates
 
 
 def run(context: Context) -> list[Path]:
@@ -19,22 +25,22 @@ def run(context: Context) -> list[Path]:
     total = search.num_candidates + session.num_references
     console.say(
         f"  {search.num_candidates} candidates by {search.searcher.name} after the tables' front, "
-        f"{session.num_references} references, rungs of {', '.join(map(str, search.rungs))} batches"
+        f"{session.num_references} references; rungs: {describe_ladder(search.ladder)}"
     )
 
     def progress(now: SearchSession) -> None:
         stopped = sum(outcome.status == "stopped" for outcome in now.outcomes.values())
         console.progress(now.num_done, total, "candidates", f"{stopped} stopped early")
 
-    config = evaluator_config(context)
+    config, text = judge_config(context), training_text(context)
     published = context.published()
     try:
         if context.is_local:
-            run_local(session, CandidateEvaluator(config, published), progress)
+            run_local(session, Judge(config, published, text), progress)
         else:
             from nas_ray.cluster import run_search
 
-            run_search(session, config, published, max_concurrent=search.max_concurrent, progress=progress)
+            run_search(session, config, published, text, max_concurrent=search.max_concurrent, progress=progress)
     finally:
         session.journal.close()
     failed = [outcome for outcome in session.outcomes.values() if outcome.status == "failed"]
@@ -51,20 +57,19 @@ def run(context: Context) -> list[Path]:
     return [context.path("journal.jsonl"), context.path(PROPOSALS)]
 
 
-def run_local(session: SearchSession, evaluator: CandidateEvaluator, progress: Callable[[SearchSession], None]) -> None:
+def run_local(session: SearchSession, judge: Judge, progress: Callable[[SearchSession], None]) -> None:
     """The search in this process, one candidate at a time; one that raises an error has failed, the others go on."""
     while (task := session.next_task()) is not None:
-        session.ended(task.candidate_id, _judge(session, evaluator, task))
+        session.ended(task.candidate_id, _judged(session, judge, task))
         progress(session)
 
 
-def _judge(session: SearchSession, evaluator: CandidateEvaluator, task: Task) -> Exception | None:
+def _judged(session: SearchSession, judge: Judge, task: Task) -> Exception | None:
     """Report rung after rung; what the candidate itself raised, if it did."""
-    student = None
+    candidate = judge.begin(Assignment(task.candidate_id, task.architecture.arch_id, task.hyperparameters))
     for rung in range(task.first_rung, len(session.rungs)):
         try:
-            student = student or evaluator.assemble(task.architecture.arch_id)
-            loss = evaluator.loss(student, session.rungs[rung])
+            loss = candidate.loss(rung)
         except Exception as error:
             return error
         if not session.report(task.candidate_id, rung, loss):
@@ -77,19 +82,42 @@ def _named(outcome: Outcome) -> str:
     return f"{outcome.task.label or outcome.task.architecture.arch_id} {outcome.status}{why}"
 
 
-def evaluator_config(context: Context) -> EvaluatorConfig:
-    """How a worker anywhere builds an evaluator of this run."""
-    import numpy as np
-
-    counts = context.evaluation_counts()
+def judge_config(context: Context) -> JudgeConfig:
+    """How a worker anywhere judges candidates of this run."""
+    search, counts = context.spec.search, context.evaluation_counts()
     documents = [context.batches.batch("test", index).documents for index in range(counts["test"])]
-    return EvaluatorConfig(
+    evaluator = EvaluatorConfig(
         key=context.run.run_id,
         space=context.space,
         start=context.spec.supernet.start,
         teacher=context.spec.teacher,
         ridges=context.spec.tabulate.ridges,
-        rungs=context.spec.search.rungs,
         batch_sequences=context.spec.text.batch_sequences,
         test_documents=np.concatenate(documents),
     )
+    plan = None
+    if search.distill is not None:
+        chosen = search.distill.model_dump(exclude={*search.distill.searched, "steps"})
+        plan = DistillPlan(
+            steps=search.distill.steps,
+            seed=context.spec.seed,
+            origin=context.run.outputs("tabulate")["tables/quality.parquet"],
+            folder=context.path(STUDENTS),
+            **{**search.distill.middle, **chosen},
+        )
+    return JudgeConfig(evaluator, search.ladder, counts["select"], plan)
+
+
+def training_text(context: Context) -> TrainingText | None:
+    """What students are distilled on: as many sequences of the training split as the longest training sees."""
+    distill = context.spec.search.distill
+    if distill is None:
+        return None
+    batches, size = context.batches, context.spec.text.batch_sequences
+    count = min(-(-distill.steps[-1] * distill.most_sequences // size), batches.num_batches("train"))
+    found = [batches.batch("train", index) for index in range(count)]
+    ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
+    if all(batch.mask is None for batch in found):
+        return TrainingText(ids, None)
+    masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]
+    return TrainingText(ids, np.concatenate(masks))

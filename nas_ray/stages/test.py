@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas_ray.measure import CandidateEvaluator
+from nas_ray.distill import Assignment, Judge
 from nas_ray.search import non_dominated, read_journal, read_outcomes
 from nas_ray.stages._candidates import TEACHER, outcome_row
 from nas_ray.stages._context import Context
-from nas_ray.stages.search import evaluator_config
+from nas_ray.stages.search import STUDENTS, judge_config, training_text
 from nas_ray.tables import read_parquet, write_parquet
 
 Errors = dict[int, tuple[float, int]]
@@ -25,25 +27,35 @@ def run(context: Context) -> list[Path]:
     completed = [row for row in rows if row["status"] == "completed"]
     chosen = [row for row in completed if row["pareto"] or row["kind"] == "reference"]
     chosen += [row for row, _ in comparisons(rows) if row not in chosen]
-    ids = [row["arch_id"] for row in chosen]
-    config, published = evaluator_config(context), context.published()
+    assignments = [
+        Assignment(row["candidate_id"], row["arch_id"], json.loads(row["hyperparameters"] or "{}")) for row in chosen
+    ]
+    config, text, published = judge_config(context), training_text(context), context.published()
 
     def progress(done: int) -> None:
-        context.console.progress(done, len(ids), "models")
+        context.console.progress(done, len(assignments), "models")
 
     if context.is_local:
-        evaluator = CandidateEvaluator(config, published)
+        judge = Judge(config, published, text)
         errors = []
-        for number, arch_id in enumerate(ids, start=1):
-            errors.append(evaluator.document_errors(arch_id))
+        for number, assignment in enumerate(assignments, start=1):
+            errors.append(judge.document_errors(assignment))
             progress(number)
     else:
         from nas_ray.cluster import document_errors
 
-        errors = document_errors(config, published, ids, progress)
+        errors = document_errors(config, published, text, assignments, progress)
+    _forget_others(context, {row["candidate_id"] for row in chosen})
     file = context.path("tables/test_errors.parquet")
     _write(file, [row["candidate_id"] for row in chosen], errors)
     return [file]
+
+
+def _forget_others(context: Context, kept: set[str]) -> None:
+    """Delete the distilled weights of those that are neither on the front nor compared with it."""
+    for folder in context.path(STUDENTS).glob("*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def judged_rows(context: Context) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ class Tracker(Protocol):
     def candidate_started(self, record: CandidateRecord) -> None:
         """The candidate is being judged."""
 
-    def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
-        """The loss at one rung; ``budget`` is cumulative."""
+    def candidate_rung(self, candidate_id: str, budget: int, loss: float, metric: str = "loss") -> None:
+        """The loss at one rung, under the name ``metric``; ``budget`` is cumulative."""
 
     def candidate_ended(
         self,

@@ -94,9 +94,9 @@ class MlflowTracker:
         change = Change(record.candidate_id, _now(), name, RUNNING, texts(tags), texts(record.params))
         self._tell(change)
 
-    def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
+    def candidate_rung(self, candidate_id: str, budget: int, loss: float, metric: str = "loss") -> None:
         now = _now()
-        found = [Point(p.key, p.value, budget, now) for p in points({"loss": loss}, now)]
+        found = [Point(p.key, p.value, budget, now) for p in points({metric: loss}, now)]
         self._tell(Change(candidate_id, now, points=tuple(found)))
 
     def candidate_ended(

@@ -14,7 +14,7 @@ class NullTracker:
     def candidate_started(self, record: CandidateRecord) -> None:
         return None
 
-    def candidate_rung(self, candidate_id: str, budget: int, loss: float) -> None:
+    def candidate_rung(self, candidate_id: str, budget: int, loss: float, metric: str = "loss") -> None:
         return None
 
     def candidate_ended(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas_ray.distill import JudgeConfig
 from nas_ray.measure import EvaluatorConfig
-from tests.search.test_session import RUNGS, SPACE, make
+from tests.search.test_session import LADDER, SPACE, make
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def test_what_a_trial_raised_is_the_reason_of_its_failure(tmp_path: Path) -> Non
     from nas_ray.cluster import run_search
 
     session = make(tmp_path, num=1)
-    config = EvaluatorConfig("run", SPACE, "inherit", str(tmp_path / "nowhere"), (1.0,), RUNGS, 1, np.zeros((1, 1)))
-    run_search(session, config, [], max_concurrent=1, progress=lambda _: None)
+    evaluator = EvaluatorConfig("run", SPACE, "inherit", str(tmp_path / "nowhere"), (1.0,), 1, np.zeros((1, 1)))
+    run_search(session, JudgeConfig(evaluator, LADDER, 1), [], None, max_concurrent=1, progress=lambda _: None)
     session.journal.close()
     assert [outcome.status for outcome in session.outcomes.values()] == ["failed", "failed"]
     assert all(outcome.reason.startswith("TeacherError: ") for outcome in session.outcomes.values())

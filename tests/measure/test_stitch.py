@@ -228,11 +228,11 @@ def test_evaluator(
     published: list[dict[str, Any]], tiny_teacher_dir: Any, teacher_space: PathSpace, stitcher: Stitcher
 ) -> None:
     documents = np.arange(16)[:, None].repeat(20, 1)
-    config = EvaluatorConfig("run", teacher_space, "inherit", str(tiny_teacher_dir), RIDGES, (1, 2), 8, documents)
+    config = EvaluatorConfig("run", teacher_space, "inherit", str(tiny_teacher_dir), RIDGES, 8, documents)
     evaluator = CandidateEvaluator(config, published)
     student = evaluator.assemble(IDS[4])
     assert evaluator.loss(student, 2) == pytest.approx(
         loss(stitcher, stitcher.assemble(architecture(IDS[4]))), rel=1e-6
     )
     assert evaluator.loss(student, 1) != evaluator.loss(student, 2)
-    assert len(evaluator.document_errors(IDS[4])) == 16
+    assert len(evaluator.document_errors(student)) == 16

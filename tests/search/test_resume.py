@@ -21,7 +21,7 @@ from nas_ray.search import (
     simulate,
     task_id,
 )
-from nas_ray.space import Architecture
+from nas_ray.space import Architecture, Rung
 from tests.search.problems import OBJECTIVES, SEARCHERS, SMALL, SMALL_OPTIONS, costs, loss
 
 RUNGS = (1, 2, 4)
@@ -89,7 +89,7 @@ def live(records: Records, searcher: str, scheduler: str, num_workers: int, live
         session = SearchSession(
             proposer,
             None if scheduler == "none" else asha,
-            RUNGS,
+            [Rung("stitched", budget) for budget in RUNGS],
             journal,
             [(REFERENCE, "reference")],
             costs,

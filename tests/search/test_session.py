@@ -20,10 +20,11 @@ from nas_ray.search import (
     read_outcomes,
     task_id,
 )
-from nas_ray.space import Architecture, Operation, OperationChoice, PathSpace
+from nas_ray.space import Architecture, Operation, OperationChoice, PathSpace, Rung
 from nas_ray.space import Path as BlockPath
 
 RUNGS = (1, 2, 4)
+LADDER = tuple(Rung("stitched", budget) for budget in RUNGS)
 SPACE = PathSpace("toy", 2, 3, (32, 64), 16, (OperationChoice("attention"), OperationChoice("feed_forward")), (64,))
 
 
@@ -46,8 +47,8 @@ class Recorder:
     def started(self, task: Task) -> None:
         self.events.append(("started", task.candidate_id))
 
-    def rung(self, task: Task, budget: int, loss: float) -> None:
-        self.events.append((f"rung {budget}", task.candidate_id))
+    def rung(self, task: Task, rung: Rung, loss: float) -> None:
+        self.events.append((f"rung {rung.budget}", task.candidate_id))
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         self.events.append(("ended", task.candidate_id))
@@ -74,7 +75,7 @@ def make(folder: Path, *, asha: bool = True, num: int = 12, listener: Recorder |
     halving = Asha(RUNGS, eta=2, min_per_bin=2, exempt={task_id(known)}) if asha else None
     journal = Journal(folder / "journal.jsonl")
     _OPEN.append(journal)
-    return SearchSession(proposer, halving, RUNGS, journal, [(known, "uniform 64")], costs, listener or Recorder(), 16)
+    return SearchSession(proposer, halving, LADDER, journal, [(known, "uniform 64")], costs, listener or Recorder(), 16)
 
 
 def run(session: SearchSession, die: Callable[[int], bool] = lambda _: False) -> None:

@@ -22,7 +22,7 @@ from nas_ray.search import (
     make_searcher,
     simulate,
 )
-from nas_ray.space import Architecture
+from nas_ray.space import Architecture, Rung
 from tests.search.problems import OBJECTIVES, QUICKSTART, costs, loss
 
 RUNGS = (1, 2, 4)
@@ -32,7 +32,8 @@ def session(
     num: int, scheduler: Scheduler | None = None, rungs: Sequence[int] = RUNGS, searcher: str = "random"
 ) -> SearchSession:
     proposer = Proposer(make_searcher(searcher, QUICKSTART, 2, 0), QUICKSTART, OBJECTIVES, [], costs, num)
-    return SearchSession(proposer, scheduler, rungs, MemoryJournal(), [], costs, NullListener(), 32)
+    ladder = [Rung("stitched", budget) for budget in rungs]
+    return SearchSession(proposer, scheduler, ladder, MemoryJournal(), [], costs, NullListener(), 32)
 
 
 def rung_loss(architecture: Architecture, rung: int) -> float:
