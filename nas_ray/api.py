@@ -26,8 +26,10 @@ from nas_ray.stages import (
     Context,
     Run,
     Silent,
+    change,
     check_latency,
     check_run,
+    edit_run_specs,
     execute,
     execute_one,
     load_run_specs,
@@ -87,9 +89,28 @@ def search(
     return run
 
 
-def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
-    """Go on with an interrupted run from its last finished stage or checkpoint."""
+def resume(
+    folder: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    start: str | None = None,
+    address: str | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Go on with an interrupted run from its last finished stage or checkpoint, or again from stage ``start``.
+
+    ``overrides`` (``a.b=value``) change its spec for good. What is finished with another value than the new one must be
+    named: ``start`` may not be later than the first stage that it feeds. A larger ``search.num_candidates`` alone
+    searches on.
+
+    Raises:
+        SpecError: a stage must run again that was not asked for. NasRayError: as ``search``.
+    """
     run = Run.open(Path(folder))
+    specs = edit_run_specs(run.spec, run.space_spec, overrides)
+    if overrides or start is not None:  # before anything is dropped
+        check_run(Run(run.folder, *specs), console, address)
+    run = change(run, *specs, start)
     _check(run, address, console)
     execute(run, console, address)
     return run

@@ -32,13 +32,16 @@ def search(trial: str, overrides: tuple[str, ...], address: str | None, storage:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@SET_OPTION
+@click.option("--from", "start", metavar="STAGE", help="Run STAGE and all after it again; what came before is kept.")
 @ADDRESS_OPTION
-def resume(run: Path, address: str | None) -> None:
-    """Go on with the interrupted run RUN."""
+def resume(run: Path, overrides: tuple[str, ...], start: str | None, address: str | None) -> None:
+    """Go on with the interrupted run RUN, or with a changed spec from STAGE."""
     from nas_ray import api
 
     console = terminal()
-    show_run(api.resume(run, address=address, console=console).folder, console)
+    done = api.resume(run, overrides=overrides, start=start, address=address, console=console)
+    show_run(done.folder, console)
 
 
 @click.command()
