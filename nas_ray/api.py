@@ -30,6 +30,7 @@ from nas_ray.stages import (
     check_latency,
     check_run,
     edit_run_specs,
+    enqueue_overrides,
     execute,
     execute_one,
     load_run_specs,
@@ -64,6 +65,8 @@ def search(
     *,
     overrides: Sequence[str] = (),
     storage: str | Path = "runs",
+    warm_start: str | Path | None = None,
+    enqueue: str | Path | None = None,
     address: str | None = None,
     console: Console | None = None,
 ) -> Run:
@@ -71,12 +74,15 @@ def search(
 
     Args:
         trial: a shipped name or a file. overrides: ``a.b=value`` edits of the spec. storage: folder of runs.
+        warm_start: an earlier run whose front is judged after the tables' own, as far as it lies in the space.
+        enqueue: a file of arch_ids, one a line, that are judged too.
         address: None for this machine, ``auto`` or ``HOST:PORT`` for a Ray cluster that runs already.
 
     Raises:
         NasRayError: see ``nas_ray.errors``; what is finished stays, ``resume`` goes on from there.
     """
-    specs = load_run_specs(trial, overrides)
+    say = (console or Silent()).say
+    specs = load_run_specs(trial, enqueue_overrides(trial, overrides, _path(warm_start), _path(enqueue), say))
     is_new = not Run.place(Path(storage), *specs).is_dir()
     run = Run.create(Path(storage), *specs)
     try:
@@ -114,6 +120,10 @@ def resume(
     _check(run, address, console)
     execute(run, console, address)
     return run
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def _check(run: Run, address: str | None, console: Console | None) -> None:

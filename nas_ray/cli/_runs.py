@@ -16,17 +16,35 @@ from nas_ray.cli._options import ADDRESS_OPTION, SET_OPTION, show_run, terminal
 @click.option(
     "--storage", default="runs", show_default=True, metavar="DIR", help="Folder of runs; shared on a cluster."
 )
+@click.option("--warm-start", type=click.Path(path_type=Path), metavar="RUN", help="Judge the front of RUN too.")
+@click.option("--enqueue", type=click.Path(path_type=Path), metavar="FILE", help="Judge its arch_ids, one a line, too.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print stages, time and memory; start nothing.")
-def search(trial: str, overrides: tuple[str, ...], address: str | None, storage: str, only_plan: bool) -> None:
+def search(
+    trial: str,
+    overrides: tuple[str, ...],
+    address: str | None,
+    storage: str,
+    warm_start: Path | None,
+    enqueue: Path | None,
+    only_plan: bool,
+) -> None:
     """Search with the trial spec TRIAL (a shipped name or a file)."""
     from nas_ray import api
 
     console = terminal()
     if only_plan:
-        for line in api.plan(trial, overrides=overrides, storage=storage).lines:
-            console.say(line)
+        lines = api.plan(trial, overrides=overrides, storage=storage, warm_start=warm_start, enqueue=enqueue).lines
+        console.say("\n".join(lines))
         return
-    run = api.search(trial, overrides=overrides, storage=storage, address=address, console=console)
+    run = api.search(
+        trial,
+        overrides=overrides,
+        storage=storage,
+        warm_start=warm_start,
+        enqueue=enqueue,
+        address=address,
+        console=console,
+    )
     show_run(run.folder, console)
 
 

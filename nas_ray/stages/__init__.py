@@ -3,6 +3,7 @@
 from nas_ray.stages._changes import change
 from nas_ray.stages._checks import check_latency, check_run
 from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._order import STAGES
 from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
@@ -21,6 +22,7 @@ __all__ = [
     "check_latency",
     "check_run",
     "edit_run_specs",
+    "enqueue_overrides",
     "execute",
     "execute_one",
     "load_run_specs",
