@@ -26,8 +26,11 @@ from nas_ray.stages import (
     Context,
     Run,
     Silent,
+    change,
     check_latency,
     check_run,
+    edit_run_specs,
+    enqueue_overrides,
     execute,
     execute_one,
     load_run_specs,
@@ -62,6 +65,8 @@ def search(
     *,
     overrides: Sequence[str] = (),
     storage: str | Path = "runs",
+    warm_start: str | Path | None = None,
+    enqueue: str | Path | None = None,
     address: str | None = None,
     console: Console | None = None,
 ) -> Run:
@@ -69,12 +74,15 @@ def search(
 
     Args:
         trial: a shipped name or a file. overrides: ``a.b=value`` edits of the spec. storage: folder of runs.
+        warm_start: an earlier run whose front is judged after the tables' own, as far as it lies in the space.
+        enqueue: a file of arch_ids, one a line, that are judged too.
         address: None for this machine, ``auto`` or ``HOST:PORT`` for a Ray cluster that runs already.
 
     Raises:
         NasRayError: see ``nas_ray.errors``; what is finished stays, ``resume`` goes on from there.
     """
-    specs = load_run_specs(trial, overrides)
+    say = (console or Silent()).say
+    specs = load_run_specs(trial, enqueue_overrides(trial, overrides, _path(warm_start), _path(enqueue), say))
     is_new = not Run.place(Path(storage), *specs).is_dir()
     run = Run.create(Path(storage), *specs)
     try:
@@ -87,12 +95,35 @@ def search(
     return run
 
 
-def resume(folder: str | Path, *, address: str | None = None, console: Console | None = None) -> Run:
-    """Go on with an interrupted run from its last finished stage or checkpoint."""
+def resume(
+    folder: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    start: str | None = None,
+    address: str | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Go on with an interrupted run from its last finished stage or checkpoint, or again from stage ``start``.
+
+    ``overrides`` (``a.b=value``) change its spec for good. What is finished with another value than the new one must be
+    named: ``start`` may not be later than the first stage that it feeds. A larger ``search.num_candidates`` alone
+    searches on.
+
+    Raises:
+        SpecError: a stage must run again that was not asked for. NasRayError: as ``search``.
+    """
     run = Run.open(Path(folder))
+    specs = edit_run_specs(run.spec, run.space_spec, overrides)
+    if overrides or start is not None:  # before anything is dropped
+        check_run(Run(run.folder, *specs), console, address)
+    run = change(run, *specs, start)
     _check(run, address, console)
     execute(run, console, address)
     return run
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 def _check(run: Run, address: str | None, console: Console | None) -> None:

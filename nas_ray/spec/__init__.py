@@ -2,6 +2,7 @@
 
 from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._load import (
+    edit,
     find,
     is_space,
     load_space,
@@ -37,6 +38,7 @@ __all__ = [
     "Tracking",
     "TrialSpec",
     "UniformSpaceSpec",
+    "edit",
     "find",
     "is_space",
     "load_space",

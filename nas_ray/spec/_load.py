@@ -62,6 +62,18 @@ def load_trial(name: str, overrides: Sequence[str] = ()) -> TrialSpec:
     return parse(TrialSpec, data, _shown(file))
 
 
+def edit(spec: TrialSpec, overrides: Sequence[str]) -> TrialSpec:
+    """``spec`` with ``a.b=c`` overrides.
+
+    Raises:
+        SpecError: as ``load_trial``.
+    """
+    data = spec.model_dump(mode="json")
+    for override in overrides:
+        _override(data, override)
+    return parse(TrialSpec, data, "--set")
+
+
 def load_space(name: str, base: Path | None = None) -> PathSpace | UniformSpace:
     """The search space called ``name``; relative files are tried beside ``base`` too."""
     return load_space_spec(name, base).build()

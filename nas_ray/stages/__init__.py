@@ -1,12 +1,15 @@
 """The pipeline, read top to bottom: profile, supernet, tabulate, search, test, rank, report."""
 
+from nas_ray.stages._changes import change
 from nas_ray.stages._checks import check_latency, check_run
 from nas_ray.stages._context import Console, Context, Silent
-from nas_ray.stages._pipeline import STAGES, execute, execute_one, remember, resume_command
+from nas_ray.stages._enqueued import enqueue_overrides
+from nas_ray.stages._order import STAGES
+from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
 from nas_ray.stages._sync import synchronise
-from nas_ray.stages._trial import load_run_specs, tracking_uri
+from nas_ray.stages._trial import edit_run_specs, load_run_specs, tracking_uri
 
 __all__ = [
     "STAGES",
@@ -15,8 +18,11 @@ __all__ = [
     "Plan",
     "Run",
     "Silent",
+    "change",
     "check_latency",
     "check_run",
+    "edit_run_specs",
+    "enqueue_overrides",
     "execute",
     "execute_one",
     "load_run_specs",

@@ -30,6 +30,7 @@ from nas_ray.search import (
 )
 from nas_ray.space import Architecture, Rung, references
 from nas_ray.stages._context import Context
+from nas_ray.stages._enqueued import listed, proposed_before
 from nas_ray.stages._searched import quality, scored_space, searched_space, table_loss
 from nas_ray.tracking import CandidateRecord, Tracker, architecture_params
 
@@ -88,7 +89,9 @@ def _solved(context: Context, solver: TableProblem) -> tuple[list[Architecture],
     guarantee = str(quality(context).metadata["guarantee"])
     if not front.guarantee.startswith("exact"):
         guarantee = f"{front.guarantee}; its losses are {guarantee}"
-    return [solver.architecture(point.names) for point in chosen], guarantee
+    before = proposed_before(context)
+    rest = [found for point in chosen if (found := solver.architecture(point.names)) not in before]
+    return [*before, *rest[: count - len(before)]], guarantee
 
 
 def open_session(context: Context, tracker: Tracker) -> SearchSession:
@@ -101,7 +104,8 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     solver = problem(context)
     solver.require_feasible(context.bounds)
     searched = searched_space(context)
-    enqueued = [(searched.candidate(architecture), origin) for architecture, origin in propose(context, solver)]
+    first = (*propose(context, solver), *listed(context, scored_space(context)))
+    enqueued = [(searched.candidate(architecture), origin) for architecture, origin in first]
     known = reference_architectures(context)
     objectives = [Objective(name) for name in search.objectives]
     constraints = [Constraint(name, bound) for name, bound in search.constraints.items()]

@@ -6,6 +6,7 @@ from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import Latency, TrialSpec
 from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._enqueued import check_enqueued
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
 
@@ -33,7 +34,7 @@ def check_run(run: Run, console: Console | None = None, address: str | None = No
 
 
 def check_spec(spec: TrialSpec, space: PathSpace) -> None:
-    """The searcher's name and options, and the tracking server's address, where one is given.
+    """The searcher's name and options, enqueued candidates, and the tracking server's address, where one is given.
 
     Raises:
         SpecError, TrackingError: what is wrong with them.
@@ -43,6 +44,7 @@ def check_spec(spec: TrialSpec, space: PathSpace) -> None:
 
     chosen = spec.search.searcher
     make_searcher(chosen.name, space, len(spec.search.objectives), spec.seed, chosen.options)
+    check_enqueued(spec, space)
     if spec.tracking.enabled and spec.tracking.uri:
         check_uri(spec.tracking.uri)
 

@@ -24,15 +24,31 @@ def check_same(run: Run) -> None:
     Raises:
         RunError: names what changed.
     """
-    known, found = run.inputs, fingerprints(run.spec)
-    changed = [name for name, value in found.items() if known.get(name, value) != value]
-    if changed:
-        raise RunError(
-            f"{run.folder}: since this run began, {' and '.join(changed)} changed. Restore it and resume; or delete "
-            "the folder, or give the spec another name (--set name=NAME), to search anew."
-        )
-    if missing := found.keys() - known.keys():
+    refuse(run, changed_inputs(run))
+    found = fingerprints(run.spec)
+    if missing := found.keys() - run.inputs.keys():
         run.add_inputs({name: found[name] for name in sorted(missing)})
+
+
+def changed_inputs(run: Run) -> list[str]:
+    """Inputs that hold something else than when the run began."""
+    known = run.inputs
+    return [name for name, value in fingerprints(run.spec).items() if known.get(name, value) != value]
+
+
+def refuse(run: Run, changed: list[str]) -> None:
+    """Say that ``changed`` inputs may not go on with what the run has, if there are any.
+
+    Raises:
+        RunError: there are.
+    """
+    if changed:
+        stage = "supernet" if all(name.startswith("the text ") for name in changed) else "profile"
+        raise RunError(
+            f"{run.folder}: since this run began, {' and '.join(changed)} changed. Restore it and resume; or run again "
+            f"what was made of it: `nas-ray resume {run.folder} --from {stage}`; or give the spec another name "
+            "(--set name=NAME) to search anew."
+        )
 
 
 def fingerprints(spec: TrialSpec) -> dict[str, str]:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import importlib
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from nas_ray.errors import NasRayError, RunError, StageError
+from nas_ray.stages._changes import check_unchanged, set_aside
 from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._inputs import check_same
+from nas_ray.stages._order import STAGES
 from nas_ray.stages._run import Run
-
-STAGES = {
-    "profile": "what every part costs",
-    "supernet": "training the blocks' supernets",
-    "tabulate": "scoring every path of every block",
-    "search": "judging whole candidates",
-    "test": "measuring on unseen text",
-    "rank": "checking the tables' ranking by stand-alone training",
-    "report": "writing tables, figures and the page",
-}
-
 
 _COMMAND: list[str] = []
 
@@ -45,9 +36,10 @@ def execute(run: Run, console: Console | None = None, address: str | None = None
 
     Raises:
         RunError: another process drives the run, or its inputs are not what they were.
+        SpecError: a finished or begun stage was made with another spec.
         NasRayError: what a stage raises; an error that is nobody's own becomes a StageError.
     """
-    with _driven(run, console, address) as context:
+    with _driven(run, console, address, STAGES) as context:
         first = next((number for number, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
         if address is not None and not context.is_local and first < list(STAGES).index("report"):
             context.connect()  # now: what is wrong with the cluster is not to be found out after minutes
@@ -70,16 +62,19 @@ def execute_one(
         raise RunError(f"{run.folder}: the run is not finished; go on with `nas-ray resume {run.folder}`.")
     words = "".join(f" --{name} {value}" for name, value in options.items())
     remember(run, address, command=stage, options=words)
-    with _driven(run, console, address) as context:
+    before = list(STAGES)[: list(STAGES).index(stage)]
+    with _driven(run, console, address, before) as context:
         _run_stage(context, stage, **options)
 
 
 @contextmanager
-def _driven(run: Run, console: Console | None, address: str | None) -> Iterator[Context]:
-    """The run, locked and with the inputs it began with; workers and tracker end with the block."""
+def _driven(run: Run, console: Console | None, address: str | None, unchanged: Iterable[str]) -> Iterator[Context]:
+    """The run, locked, with the inputs and for stages ``unchanged`` the spec it began with; workers and tracker end
+    with the block."""
     context = Context(run, console or Silent(), address)
     run.lock()
     try:
+        check_unchanged(run, unchanged)
         check_same(run)
         yield context
     finally:
@@ -91,9 +86,10 @@ def _run_stage(context: Context, stage: str, **options: Any) -> None:
     """Run one stage and record it; its seconds count even if it is interrupted."""
     run, began, done = context.run, time.perf_counter(), False
     try:
+        run.begin(stage)
         outputs: list[Path] = importlib.import_module(f"nas_ray.stages.{stage}").run(context, **options)
         if stage == "tabulate":
-            _set_aside(context.path("journal.jsonl"))
+            set_aside(context.path("journal.jsonl"))  # before this counts as done: a kill must not leave it to a search
         run.mark_done(stage, time.perf_counter() - began, outputs, list(STAGES))
         done = True
     except (NasRayError, KeyboardInterrupt):
@@ -105,12 +101,3 @@ def _run_stage(context: Context, stage: str, **options: Any) -> None:
         if not done:
             with suppress(OSError, RunError):  # the disk may be what failed
                 run.add_seconds(stage, time.perf_counter() - began)
-
-
-def _set_aside(journal: Path) -> None:
-    """Keep a journal of candidates that older tables and weights judged, under another name.
-
-    Before ``tabulate`` counts as done: a kill in between must not leave it to the next search.
-    """
-    if journal.is_file():
-        journal.rename(journal.with_name(f"journal-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))

@@ -15,6 +15,7 @@ from nas_ray.errors import SpecError, TeacherError
 from nas_ray.space import PathSpace, TeacherShape, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._checks import check_spec, check_teacher
+from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import load_run_specs
@@ -29,9 +30,16 @@ class Plan:
     memory_gb: float | None
 
 
-def plan(trial: str, *, overrides: Sequence[str] = (), storage: str | Path = "runs") -> Plan:
+def plan(
+    trial: str,
+    *,
+    overrides: Sequence[str] = (),
+    storage: str | Path = "runs",
+    warm_start: Path | None = None,
+    enqueue: Path | None = None,
+) -> Plan:
     """Check ``trial`` and estimate its stages on this machine."""
-    spec, space_spec = load_run_specs(trial, overrides)
+    spec, space_spec = load_run_specs(trial, enqueue_overrides(trial, overrides, warm_start, enqueue, lambda _: None))
     space = space_spec.build()
     if not isinstance(space, PathSpace):
         raise SpecError(f"space '{space.name}' is of kind uniform; `nas-ray search` accepts kind paths", key="space")
@@ -76,6 +84,8 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
             f"shrinking   mode {supernet.shrink.mode}: {course.remaining} paths a block left after {course.epochs} of "
             f"{supernet.shrink.epochs} epochs, {sum(course.evaluated):,} evaluated (if latency drops none)"
         )
+    number = sum(map(len, search.enqueue.values()))
+    enqueued = f"then {number} enqueued, " if number else ""
     evaluated = (f"{split} {getattr(text, f'{split}_batches') * batch:,}" for split in ("calibrate", "select", "test"))
     return [
         *lines,
@@ -83,7 +93,7 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
         f"workers     {space.num_blocks} blocks x {workers} replicas = {space.num_blocks * workers}, each block "
         f"{_count(operation_weights(space))} weights of operations, besides its maps",
         f"candidates  {search.num_candidates}: up to {int(search.num_candidates * search.proposals)} "
-        f"from the tables' front, then {search.searcher.name}; rungs: "
+        f"from the tables' front, {enqueued}then {search.searcher.name}; rungs: "
         f"{describe_ladder(search.ladder)}; scheduler {search.scheduler.name}",
     ]
 

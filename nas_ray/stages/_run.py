@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,29 @@ class Run:
         """The folder of this spec below ``storage``, made if it is not there.
 
         Raises:
-            RunError: the storage folder cannot be written.
+            RunError: the storage folder cannot be written, or the folder's spec was changed since.
         """
         folder = cls.place(storage, spec, space_spec)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "spec.yaml").is_file():
-                write_text(folder / "space.yaml", to_yaml(space_spec))
-                write_text(folder / "spec.yaml", to_yaml(spec))
+                cls(folder, spec, space_spec).write_specs()
         except OSError as error:
             raise RunError(
                 f"{storage}: cannot be written: {error.strerror}. Choose another folder with --storage."
             ) from error
-        return cls.open(folder)
+        run = cls.open(folder)
+        if (run.spec, run.space_spec) != (spec, space_spec):
+            raise RunError(
+                f"{folder}: this run's spec was changed since it was made; go on with `nas-ray resume {folder}`, or "
+                "give the spec another name (--set name=NAME) to search anew."
+            )
+        return run
+
+    def write_specs(self) -> None:
+        """Make the folder hold these specs."""
+        write_text(self.folder / "space.yaml", to_yaml(self.space_spec))
+        write_text(self.folder / "spec.yaml", to_yaml(self.spec))
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -85,18 +95,14 @@ class Run:
                     f"{folder}: not a run ({name} cannot be read); accepted: a folder that `nas-ray search` wrote, "
                     "such as ./runs/quickstart-1a2b3c4d."
                 ) from error
-        space: PathSpaceSpec | UniformSpaceSpec
-        if texts["space.yaml"].get("kind") == "uniform":
-            space = parse(UniformSpaceSpec, texts["space.yaml"], str(folder / "space.yaml"))
-        else:
-            space = parse(PathSpaceSpec, texts["space.yaml"], str(folder / "space.yaml"))
-        return cls(folder, parse(TrialSpec, texts["spec.yaml"], str(folder / "spec.yaml")), space)
+        return cls(folder, *_parse(texts["spec.yaml"], texts["space.yaml"], folder))
 
     # -- stages ----------------------------------------------------------------------------------------------------
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Finished stages: seconds, outputs and their sha256; seconds of interrupted ones; what the inputs held."""
+        """Finished stages: seconds, outputs and their sha256; seconds of interrupted ones; the hash of the spec that
+        each was begun with, and these specs; what the inputs held."""
         file = self.folder / "manifest.json"
         if not file.is_file():
             return {"format": _FORMAT, "stages": {}}
@@ -136,6 +142,38 @@ class Run:
         }
         self._write(manifest)
 
+    def begin(self, *stages: str) -> None:
+        """Remember that ``stages`` are made with this spec."""
+        manifest, key = self.manifest, spec_hash(self.spec, self.space_spec)
+        begun = {**manifest.get("begun", {}), **dict.fromkeys(stages, key)}
+        text = {"spec": self.spec.model_dump(mode="json"), "space": self.space_spec.model_dump(mode="json")}
+        specs = {**manifest.get("specs", {}), key: text}
+        self._write({**manifest, "begun": begun, "specs": {key: specs[key] for key in sorted(set(begun.values()))}})
+
+    def begin_unknown(self) -> None:
+        """The same for stages that an older version, which did not remember it, has run."""
+        manifest = self.manifest
+        known = manifest["stages"].keys() | manifest.get("interrupted", {}).keys()
+        if unknown := known - manifest.get("begun", {}).keys():
+            self.begin(*unknown)
+
+    def begun_with(self, stage: str) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec] | None:
+        """The specs that ``stage`` is made with; None if it was never begun."""
+        manifest = self.manifest
+        key = manifest.get("begun", {}).get(stage)
+        if key is None:
+            return None
+        found = manifest["specs"][key]
+        return _parse(found["spec"], found["space"], self.folder)
+
+    def forget_stages(self, stages: Iterable[str]) -> None:
+        """Let ``stages`` be neither done nor begun."""
+        manifest = self.manifest
+        for stage in stages:
+            for part in ("stages", "interrupted", "begun"):
+                manifest.get(part, {}).pop(stage, None)
+        self._write(manifest)
+
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Count what was spent on a stage that did not end."""
         manifest = self.manifest
@@ -152,6 +190,11 @@ class Run:
         """Remember what inputs hold."""
         manifest = self.manifest
         self._write({**manifest, "inputs": {**manifest.get("inputs", {}), **inputs}})
+
+    def keep_inputs(self, names: Iterable[str]) -> None:
+        """Forget what all other inputs held."""
+        manifest, kept = self.manifest, set(names)
+        self._write({**manifest, "inputs": {name: value for name, value in self.inputs.items() if name in kept}})
 
     def _write(self, manifest: Mapping[str, Any]) -> None:
         write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))
@@ -185,6 +228,15 @@ class Run:
     def is_locked(self) -> bool:
         """Whether some process drives this run now."""
         return self._lock.is_held
+
+
+def _parse(
+    spec: Mapping[str, Any], space: Mapping[str, Any], folder: Path
+) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec]:
+    """Both specs; what a version since has added takes its default."""
+    kind: type[PathSpaceSpec] | type[UniformSpaceSpec]
+    kind = UniformSpaceSpec if space.get("kind") == "uniform" else PathSpaceSpec
+    return parse(TrialSpec, spec, str(folder / "spec.yaml")), parse(kind, space, str(folder / "space.yaml"))
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas_ray.assets import CATALOGUE
-from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, find, load_space_spec, load_trial
+from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, edit, find, load_space_spec, load_trial
 
 
 def load_run_specs(trial: str, overrides: Sequence[str] = ()) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec]:
@@ -18,6 +18,18 @@ def load_run_specs(trial: str, overrides: Sequence[str] = ()) -> tuple[TrialSpec
     """
     spec = load_trial(trial, overrides)
     return _absolute(spec), load_space_spec(spec.space, find(trial, "trials", "trial spec").parent)
+
+
+def edit_run_specs(
+    spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec, overrides: Sequence[str]
+) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec]:
+    """The specs of a run after ``a.b=value`` edits; its space stays, unless another is named.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    edited = edit(spec, overrides)
+    return _absolute(edited), space_spec if edited.space == spec.space else load_space_spec(edited.space)
 
 
 def tracking_uri(spec: TrialSpec, storage: Path) -> str:

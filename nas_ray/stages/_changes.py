@@ -1,0 +1,173 @@
+"""A run whose spec was changed: the first stage that must run again, and making room for it.
+
+Every stage remembers the spec it was begun with (``Run.begin``). A key that feeds a stage and differs from that makes
+the stage old; ``--from STAGE`` lets it and all after it run again. Nothing is dropped without it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nas_ray.errors import SpecError, unknown
+from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec
+from nas_ray.stages._inputs import changed_inputs, fingerprints, refuse
+from nas_ray.stages._order import FEEDS, STAGES
+from nas_ray.stages._run import Run
+
+ORDER = tuple(STAGES)
+Changes = Mapping[str, tuple[Any, Any]]
+
+
+def check_unchanged(run: Run, stages: Iterable[str] = ORDER) -> None:
+    """Refuse to go on from one of ``stages`` that was begun with another spec.
+
+    Raises:
+        SpecError: names the first such stage, what changed, and how to go on.
+    """
+    stage, changes = _first_old(run, stages)
+    if stage:
+        raise SpecError(
+            f"{_sentence(changes)} since stage {stage} was begun, so {stage} is the first that must run again; "
+            f"accepted: the old value, or `--from {stage}` with `nas-ray resume`, which keeps what came before.",
+            file=str(run.folder),
+        )
+
+
+def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec, start: str | None) -> Run:
+    """The run with another spec, its stages from ``start`` on to be run again.
+
+    What a kill in between leaves is either refused by ``check_unchanged``, or has a stage less that is done.
+
+    Raises:
+        SpecError: a stage must run again that was not asked for; the run is as it was.
+        RunError: another process drives the run, or its inputs are not what they were.
+    """
+    if start is not None and start not in STAGES:
+        raise SpecError(unknown("stage", start, STAGES), key="--from")
+    run.lock()
+    try:
+        run.begin_unknown()
+        changed, overwrites = Run(run.folder, spec, space_spec), (run.spec, run.space_spec) != (spec, space_spec)
+        if start is None:
+            check_unchanged(changed)
+        else:
+            _check_early_enough(changed, start)
+        searches_on = _only_more(_changes(changed, "search"))
+        if overwrites:
+            changed.write_specs()
+        if start is not None:
+            _make_room(changed, start)
+        elif searches_on:
+            changed.forget_stages(ORDER[ORDER.index("search") :])
+    finally:
+        run.unlock()
+    return changed
+
+
+def set_aside(path: Path) -> None:
+    """Keep a file of older results under another name."""
+    if path.is_file():
+        path.rename(path.with_name(f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
+
+
+def _check_early_enough(run: Run, start: str) -> None:
+    stage, changes = _first_old(run, ORDER)
+    if stage and ORDER.index(stage) < ORDER.index(start):
+        raise SpecError(
+            f"{start} is too late: {_sentence(changes)} since stage {stage} was begun, so {stage} is the first that "
+            f"must run again; accepted: {', '.join(ORDER[: ORDER.index(stage) + 1])}.",
+            key="--from",
+        )
+    refuse(run, [name for name in changed_inputs(run) if not _may_change(name, start)])
+
+
+def _may_change(name: str, start: str) -> bool:
+    """Whether the input ``name`` is read by no stage before ``start``."""
+    return start == "profile" or (start == "supernet" and name.startswith("the text "))
+
+
+def _make_room(run: Run, start: str) -> None:
+    """Drop or set aside what the stages from ``start`` on would otherwise go on from."""
+    again = ORDER[ORDER.index(start) :]
+    if "supernet" in again and _trains_anew(run, start):
+        shutil.rmtree(run.folder / "supernet", ignore_errors=True)
+        set_aside(run.folder / "ranking.jsonl")
+    elif start == "rank":
+        set_aside(run.folder / "ranking.jsonl")
+    if "search" in again:
+        set_aside(run.folder / "journal.jsonl")
+    run.keep_inputs(name for name in fingerprints(run.spec) if not _may_change(name, start))
+    run.forget_stages(again)
+
+
+def _trains_anew(run: Run, start: str) -> bool:
+    """Whether checkpoints are of no use: a new latency table alone does not change what is trained."""
+    inputs = [name for name in changed_inputs(run) if not name.startswith("the latency table ")]
+    return bool(start == "supernet" or _changes(run, "supernet") or inputs or run.spec.supernet.shrink)
+
+
+def _first_old(run: Run, stages: Iterable[str]) -> tuple[str, Changes]:
+    """The first of ``stages`` that was begun with other values of what feeds it, and these, old and new."""
+    for stage in stages:
+        changes = _changes(run, stage)
+        if changes and not (stage == "search" and _only_more(changes)):
+            return stage, changes
+    return "", {}
+
+
+def _only_more(changes: Changes) -> bool:
+    """Whether more candidates are all that is wanted: what the journal holds stays true."""
+    old, new = changes.get("search.num_candidates", (0, 0))
+    return len(changes) == 1 and new > old
+
+
+def _changes(run: Run, stage: str) -> Changes:
+    """Keys that feed ``stage`` and differ from the spec it was begun with: old and new value."""
+    before = run.begun_with(stage)
+    if before is None:
+        return {}
+    old, new = dict(_flat(_texts(*before))), dict(_flat(_texts(run.spec, run.space_spec)))
+    shrinks = run.spec.supernet.shrink is not None
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and stage in _fed_by(key, shrinks)
+    }
+
+
+def _fed_by(key: str, shrinks: bool) -> tuple[str, ...]:
+    """The stages that read ``key``; shrinking scores paths and weighs latency while the supernets train."""
+    while key and key not in FEEDS:
+        key = key.rpartition(".")[0]
+    found = FEEDS.get(key, ("profile",))
+    return (*found, "supernet") if shrinks and {"profile", "tabulate"} & set(found) else found
+
+
+def _texts(spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> dict[str, Any]:
+    """Both specs as plain data; the content of the space stands for its name."""
+    return {**spec.model_dump(mode="json"), "space": space_spec.model_dump(mode="json")}
+
+
+def _flat(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; lists are values."""
+    if isinstance(data, Mapping) and data:
+        for name, value in data.items():
+            yield from _flat(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, data
+
+
+def _sentence(changes: Changes) -> str:
+    """The first three changes in words."""
+    shown = [f"{key} changed from {_short(old)} to {_short(new)}" for key, (old, new) in changes.items()]
+    more = f" and {len(shown) - 3} more keys changed" if len(shown) > 3 else ""
+    return f"{', '.join(shown[:3])}{more}"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
