@@ -84,13 +84,14 @@ def keep(row: dict[str, Any]) -> None:
     print(row, flush=True)
 
 
-def figures(system: str, moments: dict[str, list[Moment]], wall: float, slots: int) -> dict[str, Any]:
-    """A row; ``wall`` in seconds."""
+def figures(system: str, moments: dict[str, list[Moment]], wall: float, processor: float, slots: int) -> dict[str, Any]:
+    """A row; seconds of ``wall`` and of the driver's ``processor`` time."""
     evaluation = sum(end - begin for rungs in moments.values() for begin, end in rungs)
     waited = 1000 * np.array(waits(list(moments.values()), slots))
     return {
         "benchmark": "overhead", "system": system, "candidates": len(moments), "slots": slots,
         "rungs": sum(map(len, moments.values())), "wall_s": round(wall, 2), "evaluation_s": round(evaluation, 2),
+        "driver_cpu_ms": round(1000 * processor / len(moments), 1),
         "overhead_ms": round(1000 * (wall - evaluation / slots) / len(moments), 1),
         "wait_median_ms": round(float(np.median(waited)), 1), "wait_p99_ms": round(float(np.percentile(waited, 99)), 1),
     }  # fmt: skip
@@ -112,8 +113,9 @@ def waits(candidates: list[list[Moment]], slots: int) -> list[float]:
 
 def ours(system: str, storage: Path, candidates: int, slots: int) -> dict[str, Any]:
     run = make_run(storage, SECONDS, f"search.num_candidates={candidates}", f"tracking.enabled={'MLflow' in system}")
+    busy = time.process_time()
     wall, _ = search(run, slots)
-    return figures(system, read_moments(run.folder / "trace"), wall, slots)
+    return figures(system, read_moments(run.folder / "trace"), wall, time.process_time() - busy, slots)
 
 
 def search(run: Run, slots: int, halfway: Callable[[], None] | None = None) -> tuple[float, float]:
@@ -157,7 +159,7 @@ def stock(system: str, storage: Path, candidates: int, slots: int) -> dict[str, 
     MlflowClient(uri).search_experiments()  # makes the schema
     os.environ.pop("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", None)
     paths = len(space().paths)
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     tune.Tuner(
         tune.with_parameters(sleeper(), trace=trace),
         param_space={f"block_{block}": tune.randint(0, paths) for block in range(space().num_blocks)},
@@ -176,7 +178,8 @@ def stock(system: str, storage: Path, candidates: int, slots: int) -> dict[str, 
             callbacks=[MLflowLoggerCallback(tracking_uri=uri, experiment_name="stock")],
         ),
     ).fit()
-    return figures(system, read_moments(trace), time.monotonic() - began, slots)
+    wall = time.monotonic() - began
+    return figures(system, read_moments(trace), wall, time.process_time() - busy, slots)
 
 
 def sleeper() -> type:
