@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any, NoReturn
@@ -73,6 +74,9 @@ def main() -> NoReturn:
 def _interrupt(_signal: int, _frame: Any) -> None:
     from nas_ray._console import interrupted
 
+    if interrupted.is_set():  # asked again while workers are being ended: what counts is on disk, Ray ends the rest
+        os.write(2, f"interrupted{_how_to_go_on()}\n".encode())
+        os._exit(INTERRUPTED)
     interrupted.set()
     raise KeyboardInterrupt
 

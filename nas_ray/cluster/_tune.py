@@ -44,7 +44,7 @@ def _judge(shared: SharedRun) -> Judge:
         torch.set_num_threads(shared.threads)
         _JUDGES.clear()
         text = None if shared.text is None else ray.get(shared.text)
-        _JUDGES[key] = Judge(shared.config, ray.get(list(shared.blocks)), text)
+        _JUDGES[key] = shared.config.build(ray.get(list(shared.blocks)), text)
     return _JUDGES[key]
 
 

@@ -22,6 +22,10 @@ class JudgeConfig:
     select_batches: int
     distill: DistillPlan | None = None
 
+    def build(self, blocks: Sequence[Mapping[str, Any]], text: TrainingText | None) -> Judge:
+        """The judge; a benchmark's subclass has one that looks losses up."""
+        return Judge(self, blocks, text)
+
 
 @dataclass(frozen=True)
 class Assignment:

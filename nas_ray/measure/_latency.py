@@ -8,7 +8,6 @@ Run in a process of its own, with everything else idle and the thread count fixe
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas_ray._machine import processor
 from nas_ray.blocks import Numerics, ReducedEmbedding, Seam, build_part, build_student
 from nas_ray.measure._clock import Call, captured, milliseconds
 from nas_ray.tables import PartTable
@@ -166,16 +166,8 @@ def _key(request: LatencyRequest) -> dict[str, Any]:
     key = asdict(request)
     for name in ("parts", "models", "repeats"):
         del key[name]
-    name = torch.cuda.get_device_name() if request.device.startswith("cuda") else _processor()
+    name = torch.cuda.get_device_name() if request.device.startswith("cuda") else processor()
     return {**key, "processor": name, "torch": torch.__version__}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _main() -> None:

@@ -99,6 +99,7 @@ def _make_room(run: Run, start: str) -> None:
     elif start == "rank":
         set_aside(run.folder / "ranking.jsonl")
     if "search" in again:
+        shutil.rmtree(run.folder / "students", ignore_errors=True)
         set_aside(run.folder / "journal.jsonl")
     run.keep_inputs(name for name in fingerprints(run.spec) if not _may_change(name, start))
     run.forget_stages(again)

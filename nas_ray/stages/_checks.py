@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+
+from nas_ray._machine import num_cores, processor
 from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import Latency, TrialSpec
@@ -9,6 +12,7 @@ from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._enqueued import check_enqueued
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
+from nas_ray.tables import PartTable
 
 
 def check_run(run: Run, console: Console | None = None, address: str | None = None) -> None:
@@ -86,6 +90,29 @@ def check_latency(latency: Latency) -> None:
             "`nas-ray profile --device cuda` wrote elsewhere.",
             key="latency.device",
         )
+
+
+def check_machine(context: Context) -> None:
+    """Say so where the run's latency table was measured on another machine; it stays."""
+    file = context.path("tables/latency.parquet")
+    if context.spec.latency.table is not None or not file.is_file():
+        return
+    key = PartTable.read(file).metadata["key"]
+    there, here = f"{key['processor']}, {key['threads']} threads", _this_machine(context.spec.latency)
+    if there != here:
+        context.console.say(
+            f"  latency was measured on {there}; this is {here}. The table stays; "
+            f"`nas-ray resume {shlex.quote(str(context.run.folder))} --from profile` measures it here"
+        )
+
+
+def _this_machine(latency: Latency) -> str:
+    threads = latency.threads or num_cores()
+    if latency.device == "cpu":
+        return f"{processor()}, {threads} threads"
+    import torch
+
+    return f"{torch.cuda.get_device_name() if _has_gpu() else 'no GPU'}, {threads} threads"
 
 
 def _check_devices(spec: TrialSpec, address: str | None) -> None:

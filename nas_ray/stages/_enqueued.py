@@ -70,7 +70,9 @@ def listed(context: Context, space: PathSpace) -> list[tuple[Architecture, str]]
         for arch_id in arch_ids
     ]
     scored = [(architecture, origin) for architecture, origin in parsed if space.contains(architecture)]
-    kept = [(architecture, origin) for architecture, origin in scored if _meets(context, architecture)]
+    kept: list[tuple[Architecture, str]] = [
+        (architecture, origin) for architecture, origin in scored if _meets(context, architecture)
+    ]
     for number, reason in ((len(parsed) - len(scored), "have paths without a score"),
                            (len(scored) - len(kept), "do not meet the constraints")):  # fmt: skip
         if number:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nas_ray.errors import NasRayError, RunError, StageError
 from nas_ray.stages._changes import check_unchanged, set_aside
+from nas_ray.stages._checks import check_machine
 from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._inputs import check_same
 from nas_ray.stages._order import STAGES
@@ -41,6 +42,8 @@ def execute(run: Run, console: Console | None = None, address: str | None = None
     """
     with _driven(run, console, address, STAGES) as context:
         first = next((number for number, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
+        if list(STAGES).index("profile") < first < list(STAGES).index("report"):
+            check_machine(context)
         if address is not None and not context.is_local and first < list(STAGES).index("report"):
             context.connect()  # now: what is wrong with the cluster is not to be found out after minutes
         for number, (stage, title) in enumerate(STAGES.items()):

@@ -33,7 +33,7 @@ def test_killed_at_twenty_random_moments_the_search_is_that_of_an_undisturbed_dr
     done = nas_ray("search", trial, "--storage", tmp_path / "runs", timeout=1800)
     assert done.returncode == 0, done.stderr
     whole = run_folder(tmp_path / "runs")
-    killed = _before_the_search(whole, tmp_path / "killed")
+    killed = before_the_search(whole, tmp_path / "killed")
     journal = killed / "journal.jsonl"
 
     rng = random.Random(0)
@@ -56,7 +56,7 @@ def test_killed_at_twenty_random_moments_the_search_is_that_of_an_undisturbed_dr
     assert sorted(candidates) == sorted(ended)
 
 
-def _before_the_search(whole: Path, storage: Path) -> Path:
+def before_the_search(whole: Path, storage: Path) -> Path:
     """A copy of a run as it was when its search began: the same tables and weights."""
     copy = storage / whole.name
     shutil.copytree(whole, copy)
