@@ -1,4 +1,4 @@
-"""Searchers of other libraries behind our two calls, for ``benchmarks/searchers.py``.
+"""Searchers and a scheduler of other libraries behind our calls, for ``searchers.py`` and ``schedulers.py``.
 
 All know a space by the dimensions that our own searchers know it by, or, with ``-paths`` behind their name, by one
 choice among the paths of each block. Populations are of 24, as ours; what is not said here is the library's default.
@@ -8,8 +8,10 @@ whose result it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -264,3 +266,37 @@ def make_rival(name: str, space: PathSpace, seed: int) -> Rival:
         return RIVALS[name.removesuffix(PATHS)](space, encoding, seed)
     except ModuleNotFoundError as error:
         raise SystemExit(f"{name} needs '{error.name}', which is not installed: pip install -e '.[bench]'") from error
+
+
+class SyneTuneMoasha:
+    """Syne Tune's MOASHA as a scheduler of ours; it is told the logarithm of a cost, by which fronts are measured.
+
+    It decides by the same priority as MO-REA, and so does little better than chance unless it is ``mended``.
+    """
+
+    def __init__(self, rungs: Sequence[int], eta: float, cost: str, mended: bool = False) -> None:
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._rungs, self._cost = rungs, cost
+        self._scheduler = MOASHA(
+            {},
+            ["loss", "log_cost"],
+            time_attr="budget",
+            multiobjective_priority=ranks_priority() if mended else None,
+            max_t=rungs[-1],
+            grace_period=rungs[0],
+            reduction_factor=eta,
+            random_seed=0,
+        )
+        self._trials: dict[str, SimpleNamespace] = {}
+
+    def report(self, candidate_id: str, rung_index: int, metrics: Mapping[str, float]) -> bool:
+        if candidate_id not in self._trials:
+            self._trials[candidate_id] = SimpleNamespace(trial_id=candidate_id)
+            self._scheduler.on_trial_add(self._trials[candidate_id])
+        result = {"loss": metrics["loss"], "log_cost": math.log(metrics[self._cost]), "budget": self._rungs[rung_index]}
+        return bool(self._scheduler.on_trial_result(self._trials[candidate_id], result) == "CONTINUE")
+
+    def restore(self, records: Iterable[tuple[str, int, Mapping[str, float]]]) -> None:
+        for record in records:
+            self.report(*record)

@@ -26,6 +26,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -37,9 +38,11 @@ from _rivals import NAMES, make_rival
 from scipy.stats import wilcoxon
 
 from nas_ray.distill import stratified_sample
+from nas_ray.measure import CandidateEvaluator
 from nas_ray.search import Objective, Proposer, hypervolume, make_price, make_searcher, non_dominated, spread
 from nas_ray.space import Architecture, PathSpace, parse_architecture
 from nas_ray.space import Path as BlockPath
+from nas_ray.tables import Costs, PartTable
 from nas_ray.tables._store import read_parquet, write_parquet
 
 ROWS = Path(__file__).parent / "results" / "searchers.jsonl"
@@ -98,10 +101,9 @@ def load_oracle(name: str) -> Oracle:
 
 def simulate(args: argparse.Namespace) -> None:
     """An oracle by formula."""
-    context, space = _opened(args.run), _chosen_space(args.run, args.paths)
-    losses = _block_values(args.run)
-    rows = [_row(a, context, simulated_loss(a.paths, losses)) for a in _architectures(space)]
-    _write(args, context, space, rows, "simulated")
+    space, values = _chosen_space(args.run, args.paths), _block_values(args.run)
+    losses = {a.arch_id: simulated_loss(a.paths, values) for a in _architectures(space)}
+    _write(args, _opened(args.run), space, losses, "simulated")
 
 
 def simulated_loss(paths: tuple[BlockPath, ...], losses: list[dict[str, float]]) -> float:
@@ -116,61 +118,66 @@ def simulated_loss(paths: tuple[BlockPath, ...], losses: list[dict[str, float]])
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """An oracle of stitched losses on the selection batches of ``--run``; what is there is not evaluated again."""
-    from nas_ray.measure import CandidateEvaluator, stitched_losses
-    from nas_ray.stages.search import evaluator_config
+    """An oracle of stitched losses from the supernets of ``--run``; what is there is not evaluated again."""
+    from nas_ray.measure import stitched_losses
 
-    context, space = _opened(args.run), _chosen_space(args.run, args.paths)
-    partial = PARTIAL / f"{args.oracle or 'stitched'}.jsonl"
+    space, partial = _chosen_space(args.run, args.paths), PARTIAL / f"{args.oracle or 'stitched'}.jsonl"
     partial.parent.mkdir(parents=True, exist_ok=True)
-    known = {row["arch_id"]: row for row in _lines(partial)}
+    known: dict[str, float] = {row["arch_id"]: row["loss"] for row in _lines(partial)}
     choices = [space.block_paths(block) for block in range(space.num_blocks)]
-    try:
-        config = evaluator_config(context)
-        stitcher = CandidateEvaluator(config, context.published()).stitcher
-        sequences = config.rungs[-1] * config.batch_sequences
-        began = time.monotonic()
-        with partial.open("a", encoding="utf-8") as file:
-            for scored in stitched_losses(stitcher, max(space.embedding_sizes), choices, sequences, known):
-                for a, loss in scored:
-                    known[a.arch_id] = _row(a, context, loss)
-                    file.write(json.dumps(known[a.arch_id]) + "\n")
-                file.flush()
-                print(f"{len(known)} of {space.num_architectures}, {time.monotonic() - began:.0f} s", flush=True)
-    finally:
-        context.close()
-    _write(args, context, space, [known[a.arch_id] for a in _architectures(space)], "stitched")
+    with _stitching(args) as (context, evaluator, sequences), partial.open("a", encoding="utf-8") as file:
+        began, size = time.monotonic(), max(space.embedding_sizes)
+        for scored in stitched_losses(evaluator.stitcher, size, choices, sequences, known):
+            for a, loss in scored:
+                known[a.arch_id] = loss
+                file.write(json.dumps({"arch_id": a.arch_id, "loss": loss}) + "\n")
+            file.flush()
+            print(f"{len(known)} of {space.num_architectures}, {time.monotonic() - began:.0f} s", flush=True)
+        _write(args, context, space, known, "stitched")
 
 
 def check(args: argparse.Namespace) -> None:
     """Losses of an evaluated oracle against those of students assembled one by one."""
-    from nas_ray.measure import CandidateEvaluator
+    rows = _lines(PARTIAL / f"{args.oracle or 'stitched'}.jsonl")
+    with _stitching(args) as (_, evaluator, _):
+        for row in np.random.default_rng(0).choice(rows, args.limit or 12, replace=False):
+            loss = evaluator.loss(evaluator.assemble(row["arch_id"]), args.select_batches)
+            print(f"{row['loss']:.8f} {loss:.8f} {row['loss'] / loss - 1 if loss else 0:+.1e} {row['arch_id']}")
+
+
+@contextmanager
+def _stitching(args: argparse.Namespace) -> Iterator[tuple[Any, CandidateEvaluator, int]]:
+    """The run's context, its evaluator cut to so many batches, and the sequences of *select* to measure on."""
     from nas_ray.stages.search import evaluator_config
 
-    context, rows = _opened(args.run), _lines(PARTIAL / f"{args.oracle or 'stitched'}.jsonl")
+    context = _opened(args.run)
     try:
-        evaluator = CandidateEvaluator(evaluator_config(context), context.published())
-        for row in np.random.default_rng(0).choice(rows, args.limit or 12, replace=False):
-            loss = evaluator.loss(evaluator.assemble(row["arch_id"]), context.spec.search.rungs[-1])
-            print(f"{row['loss']:.8f} {loss:.8f} {row['loss'] / loss - 1 if loss else 0:+.1e} {row['arch_id']}")
+        config = evaluator_config(context)
+        evaluator = CandidateEvaluator(config, context.published())
+        splits = evaluator.stitcher.splits
+        splits["calibrate"] = splits["calibrate"].first(args.calibrate_batches * config.batch_sequences)
+        yield context, evaluator, args.select_batches * config.batch_sequences
     finally:
         context.close()
 
 
-def _write(args: argparse.Namespace, context: Any, space: PathSpace, rows: list[dict[str, Any]], name: str) -> None:
+def _write(args: argparse.Namespace, context: Any, space: PathSpace, losses: Mapping[str, float], name: str) -> None:
+    costs = context.costs
+    if args.latency:
+        costs = replace(costs, latency=PartTable.read(Path(args.latency)))
+    rows = [_row(a, costs, args.run, losses[a.arch_id]) for a in _architectures(space)]
     paths = [[path.path_id for path in space.block_paths(block)] for block in range(space.num_blocks)]
     columns = {key: [row[key] for row in rows] for key in rows[0]}
-    about = {"space": context.spec.space, "paths": paths}
-    write_parquet(ORACLES / f"{args.oracle or name}.parquet", columns, about)
+    write_parquet(ORACLES / f"{args.oracle or name}.parquet", columns, {"space": context.spec.space, "paths": paths})
     print(f"{len(rows)} architectures")
 
 
-def _row(a: Architecture, context: Any, loss: float) -> dict[str, Any]:
-    table, costs = {}, context.costs.of(a)
+def _row(a: Architecture, costs: Costs, run: str, loss: float) -> dict[str, Any]:
+    table = {}
     for name in ("loss", "score"):
-        values = _block_values(str(context.run.folder), name)
+        values = _block_values(run, name)
         table[f"table_{name}"] = sum(values[slot][path.path_id] for slot, path in enumerate(a.paths, start=1))
-    return {"arch_id": a.arch_id, "loss": loss, **table, **{name: costs[name] for name in COSTS}}
+    return {"arch_id": a.arch_id, "loss": loss, **table, **{name: costs.of(a)[name] for name in COSTS}}
 
 
 def _architectures(space: PathSpace) -> Iterator[Architecture]:
@@ -307,6 +314,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("simulate", "evaluate", "check", "search", "table"))
     parser.add_argument("--run", help="folder of a run with tables (and, to evaluate, a trained supernet)")
+    parser.add_argument("--latency", help="another latency table of the same space, if the run's is poor")
+    parser.add_argument("--calibrate-batches", type=int, default=5, help="for the readouts of the oracle")
+    parser.add_argument("--select-batches", type=int, default=2, help="for the losses of the oracle")
     parser.add_argument("--paths", type=int, default=18, help="paths a block")
     parser.add_argument("--limit", type=int, help="check so many")
     parser.add_argument("--oracle", help="its name")

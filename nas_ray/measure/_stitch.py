@@ -63,6 +63,11 @@ class SplitStates:
         """``(sequences, tokens, d)`` as ``(n, d)``, padding left out."""
         return values.reshape(-1, values.shape[-1]) if self.mask is None else values[self.mask]
 
+    def first(self, sequences: int) -> SplitStates:
+        """Those of the first ``sequences``."""
+        mask = None if self.mask is None else self.mask[:sequences]
+        return SplitStates(self.ids[:sequences], mask, tuple(target[:sequences] for target in self.targets))
+
 
 class Stitcher:
     """Assembles and scores candidates of one run; holds the shared weights, read-only."""

@@ -35,7 +35,7 @@ def stitched_losses(
     and a path of ``choices[b]`` in block b; beginnings whose arch_ids are all ``known`` are passed by.
     """
     builder = Builder(stitcher, Architecture(embedding_size, tuple(paths[0] for paths in choices)))
-    states = _first(stitcher.splits["select"], sequences)
+    states = stitcher.splits["select"].first(sequences)
     root = _Stem(builder, builder.embedding(states.ids), states, embedding_size, ())
     yield from _walk(root, choices, known)
 
@@ -102,8 +102,3 @@ class _Stem:
         output = self.grown(path).selected
         error = self.states.rows(output - self.states.targets[-1]).square().mean(-1)
         return float(error.double().mean()) / self.builder.stitcher.variance
-
-
-def _first(states: SplitStates, sequences: int) -> SplitStates:
-    mask = None if states.mask is None else states.mask[:sequences]
-    return SplitStates(states.ids[:sequences], mask, tuple(target[:sequences] for target in states.targets))
