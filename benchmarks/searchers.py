@@ -25,7 +25,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -121,10 +121,11 @@ def evaluate(args: argparse.Namespace) -> None:
     """An oracle of stitched losses from the supernets of ``--run``; what is there is not evaluated again."""
     from nas_ray.measure import stitched_losses
 
-    space, partial = _chosen_space(args.run, args.paths), PARTIAL / f"{args.oracle or 'stitched'}.jsonl"
+    space, partial = _walked_space(args.run, args.paths), PARTIAL / f"{args.oracle or 'stitched'}.jsonl"
     partial.parent.mkdir(parents=True, exist_ok=True)
     known: dict[str, float] = {row["arch_id"]: row["loss"] for row in _lines(partial)}
-    choices = [space.block_paths(block) for block in range(space.num_blocks)]
+    choices = [list(space.block_paths(block)) for block in range(space.num_blocks)]
+    choices[0] = [*choices[0][::2], *choices[0][1::2]]  # at any time, what is there is spread over sizes
     with _stitching(args) as (context, evaluator, sequences), partial.open("a", encoding="utf-8") as file:
         began, size = time.monotonic(), max(space.embedding_sizes)
         for scored in stitched_losses(evaluator.stitcher, size, choices, sequences, known):
@@ -195,10 +196,31 @@ def _space_of(name: str) -> PathSpace:
 
 
 def _chosen_space(run: str, count: int) -> PathSpace:
+    """``count`` paths a block, stratified over width and size."""
+    return _restricted(run, [stratified_sample(paths, count, block) for block, paths in enumerate(_scored(run))])
+
+
+def _walked_space(run: str, count: int) -> PathSpace:
+    """The same, but the last block's are a few such paths with all they begin with: each costs one operation then."""
+    blocks, few = [stratified_sample(paths, count, block) for block, paths in enumerate(_scored(run))], 1
+    while len(closed := _with_beginnings(stratified_sample(_scored(run)[-1], few, len(blocks)))) < count:
+        few += 1
+    return _restricted(run, [*blocks[:-1], closed])
+
+
+def _with_beginnings(paths: Sequence[BlockPath]) -> list[BlockPath]:
+    found = (replace(path, operations=path.operations[:depth]) for path in paths for depth in range(1, path.depth + 1))
+    return list({path.path_id: path for path in found}.values())
+
+
+def _scored(run: str) -> list[list[BlockPath]]:
+    """By block, the paths that the quality table has."""
     space = _space_of(str(Path(run) / "space.yaml"))
-    scored = _block_values(run)[1:]
-    blocks = [[path for path in space.paths if path.path_id in known] for known in scored]
-    chosen = [stratified_sample(paths, count, block) for block, paths in enumerate(blocks)]
+    return [[path for path in space.paths if path.path_id in known] for known in _block_values(run)[1:]]
+
+
+def _restricted(run: str, chosen: Sequence[Sequence[BlockPath]]) -> PathSpace:
+    space = _space_of(str(Path(run) / "space.yaml"))
     return space.restrict([frozenset(path.path_id for path in paths) for paths in chosen])
 
 
@@ -315,8 +337,8 @@ def main() -> None:
     parser.add_argument("command", choices=("simulate", "evaluate", "check", "search", "table"))
     parser.add_argument("--run", help="folder of a run with tables (and, to evaluate, a trained supernet)")
     parser.add_argument("--latency", help="another latency table of the same space, if the run's is poor")
-    parser.add_argument("--calibrate-batches", type=int, default=5, help="for the readouts of the oracle")
-    parser.add_argument("--select-batches", type=int, default=2, help="for the losses of the oracle")
+    parser.add_argument("--calibrate-batches", type=int, default=3, help="for the readouts of the oracle")
+    parser.add_argument("--select-batches", type=int, default=1, help="for the losses of the oracle")
     parser.add_argument("--paths", type=int, default=18, help="paths a block")
     parser.add_argument("--limit", type=int, help="check so many")
     parser.add_argument("--oracle", help="its name")
