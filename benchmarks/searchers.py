@@ -258,23 +258,24 @@ def search(args: argparse.Namespace) -> None:
     oracle = load_oracle(args.oracle)
     reference = oracle.values(args.objective).max(axis=0) * 1.0001
     whole = hypervolume(oracle.values(args.objective), reference)
-    known = {_key(row) for row in _lines(ROWS)}
+    counts = [count for count in COUNTS if count <= args.most]
+    known = {_key(row) for row in _lines(ROWS) if str(counts[-1]) in row["fractions"]}
     for seed, name in product(range(args.first_seed, args.first_seed + args.seeds), args.searchers):
         row = {"oracle": oracle.name, "objective": args.objective, "searcher": name, "seed": seed, "prior": args.prior}
         row["architectures"] = len(oracle.rows)
         if _key(row) in known:
             continue
-        found, seconds = _search(oracle, args.objective, name, seed, args.prior)
-        row["fractions"] = {count: hypervolume(found[:count], reference) / whole for count in COUNTS}
-        row["ask_ms"] = 1e3 * float(np.median(seconds))
-        row["late_ask_ms"] = 1e3 * float(np.median(seconds[-50:]))
+        found, seconds = _search(oracle, args.objective, name, seed, args.prior, counts[-1])
+        row["fractions"] = {count: round(hypervolume(found[:count], reference) / whole, 6) for count in counts}
+        row["ask_ms"] = round(1e3 * float(np.median(seconds)), 3)
+        row["late_ask_ms"] = round(1e3 * float(np.median(seconds[-50:])), 3)
         with ROWS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
 
 
-def _search(oracle: Oracle, objective: str, name: str, seed: int, prior: bool) -> tuple[Any, list[float]]:
-    objectives, count = (Objective("loss"), Objective(objective)), COUNTS[-1]
+def _search(oracle: Oracle, objective: str, name: str, seed: int, prior: bool, count: int) -> tuple[Any, list[float]]:
+    objectives = (Objective("loss"), Objective(objective))
     searcher: Any
     if name in NAMES:
         searcher = make_rival(name, oracle.space, seed)
@@ -299,27 +300,31 @@ def _search(oracle: Oracle, objective: str, name: str, seed: int, prior: bool) -
 
 
 def table(args: argparse.Namespace) -> None:
-    """Mean fractions; how many seeds ``surrogate`` leads by pair, and Wilcoxon's two-sided p."""
-    rows = _lines(ROWS)
+    """Mean fractions; in brackets how many seeds ``surrogate`` leads by pair, and Wilcoxon's two-sided p."""
+    rows = list({_key(row): row for row in _lines(ROWS)}.values())
     for case in sorted({(row["oracle"], row["objective"], row["prior"]) for row in rows}):
-        print(f"\n{case[0]}, loss and {case[1]}{', with the prior' if case[2] else ''}")
         mine = [row for row in rows if (row["oracle"], row["objective"], row["prior"]) == case]
+        print(f"\n| {case[0]}, loss and {case[1]}{', with the prior' if case[2] else ''} |", end=" ")
+        print(" | ".join(map(str, COUNTS)), "| ask, ms | seeds |\n|---|---|---|---|---|---|---|")
         ours = {row["seed"]: row["fractions"] for row in mine if row["searcher"] == "surrogate"}
         for name in sorted({row["searcher"] for row in mine}):
             theirs = {row["seed"]: row["fractions"] for row in mine if row["searcher"] == name}
             cells = [_cell(ours, theirs, str(count), name) for count in COUNTS]
             milliseconds = np.median([row["late_ask_ms"] for row in mine if row["searcher"] == name])
-            print(f"{name:14} {'   '.join(cells)}   ask {milliseconds:.1f} ms, {len(theirs)} seeds")
+            print(f"| {name} | {' | '.join(cells)} | {milliseconds:.1f} | {len(theirs)} |")
 
 
 def _cell(ours: Mapping[int, Any], theirs: Mapping[int, Any], count: str, name: str) -> str:
-    mean = np.mean([fractions[count] for fractions in theirs.values()])
-    both = sorted(set(ours) & set(theirs))
+    known = {seed: fractions[count] for seed, fractions in theirs.items() if count in fractions}
+    if not known:
+        return ""
+    mean = f"{np.mean(list(known.values())):.4f}"
+    both = sorted(set(ours) & set(known))
     if name == "surrogate" or len(both) < 5:
-        return f"{mean:.4f}"
-    gaps = np.array([ours[seed][count] - theirs[seed][count] for seed in both])
+        return mean
+    gaps = np.array([ours[seed][count] - known[seed] for seed in both])
     p = wilcoxon(gaps).pvalue if gaps.any() else 1.0
-    return f"{mean:.4f} ({(gaps > 0).sum()}/{len(gaps)} p {p:.3f})"
+    return f"{mean} ({(gaps > 0).sum()}/{len(gaps)}, {p:.3f})"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -346,6 +351,7 @@ def main() -> None:
     parser.add_argument("--searchers", nargs="+", choices=(*OURS, *NAMES), default=[*OURS, *NAMES])
     parser.add_argument("--seeds", type=int, default=10, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=COUNTS[-1], help="evaluations")
     parser.add_argument("--prior", action="store_true", help="begin with the front of the quality table")
     args = parser.parse_args()
     {"simulate": simulate, "evaluate": evaluate, "check": check, "search": search, "table": table}[args.command](args)
