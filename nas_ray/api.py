@@ -37,6 +37,7 @@ from nas_ray.stages import (
     plan,
     remember,
     resume_command,
+    solve,
     tracking_uri,
 )
 from nas_ray.tables import COST_METRICS, PartTable, read_parquet
@@ -134,26 +135,31 @@ def _check(run: Run, address: str | None, console: Console | None) -> None:
     remember(run, address)
 
 
-def front(folder: str | Path, *, bounds: dict[str, float] | None = None, top: int | None = None) -> dict[str, Any]:
+def front(
+    folder: str | Path, *, bounds: dict[str, float] | None = None, top: int | None = None, tables: bool = False
+) -> dict[str, Any]:
     """The front of a finished run within ``bounds``: ``candidates`` (rows, small ones first), how many it
-    has in all (``of``), and ``guarantee``.
+    has in all (``of``), and ``guarantee``; of those only the ``top`` of least loss.
 
-    Loads neither torch nor ray.
+    With ``tables`` it is the exact front of the whole space by the run's tables, whether they were judged or not, or
+    the exact ``top`` of least score, best first. Loads neither torch nor ray.
 
     Raises:
-        RunError: the run has no front yet. SpecError: a bound on something else than a cost, or ``top`` below 1.
-        InfeasibleError: nothing of the front is within the bounds.
+        RunError: the run has no front, or no tables, yet. SpecError: a bound on something else than a cost, or
+            ``top`` below 1. InfeasibleError: nothing of the front is within the bounds.
     """
     run = Run.open(Path(folder))
+    if wrong := next((name for name in bounds or {} if name not in COST_METRICS), None):
+        raise SpecError(unknown("bound", wrong, COST_METRICS))
+    if top is not None and top < 1:
+        raise SpecError(f"top is {top}; accepted: 1 or more.")
+    if tables:
+        return solve(run, run.spec.search.objectives, bounds or {}, top)
     file = run.folder / "front.parquet"
     if not file.is_file():
         raise RunError(f"{folder}: the run has no front yet; finish it with `nas-ray resume {folder}`.")
     columns, metadata = read_parquet(file)
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    if wrong := next((name for name in bounds or {} if name not in COST_METRICS), None):
-        raise SpecError(unknown("bound", wrong, COST_METRICS))
-    if top is not None and top < 1:
-        raise SpecError(f"top is {top}; accepted: 1 or more.")
     within = [row for row in rows if all(row[name] <= bound for name, bound in (bounds or {}).items())]
     if rows and not within:
         bounds = {name: bound for name, bound in (bounds or {}).items() if min(r[name] for r in rows) > bound} or bounds

@@ -20,18 +20,22 @@ from nas_ray.cli._options import JSON_OPTION, Number, terminal
 @click.option("--max-latency-ms", type=Number(), help="Milliseconds a batch of the latency table's key.")
 @click.option("--max-flops", type=Number(), help="Floating-point operations of one sequence.")
 @click.option("--top", type=click.IntRange(min=1), help="Only so many, the lowest losses.")
+@click.option("--tables", is_flag=True, help="Of all architectures by the tables, judged or not: exact.")
 @JSON_OPTION
-def front(run: Path, top: int | None, as_json: bool, **limits: float | None) -> None:
+def front(run: Path, top: int | None, tables: bool, as_json: bool, **limits: float | None) -> None:
     """The Pareto front of the finished run RUN, within bounds."""
     from nas_ray import api
 
     bounds = {name.removeprefix("max_"): value for name, value in limits.items() if value is not None}
-    found = api.front(run, bounds=bounds, top=top)
+    found = api.front(run, bounds=bounds, top=top, tables=tables)
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    from nas_ray.report import rows_table
+    from nas_ray.report import rows_table, solved_table
 
+    if tables:
+        terminal().show(solved_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"]))
+        return
     terminal().show(rows_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"], found["of"]))
 
 

@@ -1,6 +1,6 @@
 """Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
 
-from nas_ray.report._console import comparison_table, front_table, rows_table, spaces_table, stage_line
+from nas_ray.report._console import comparison_table, front_table, rows_table, solved_table, spaces_table, stage_line
 from nas_ray.report._data import (
     BlockTraining,
     CandidateRow,
@@ -28,6 +28,7 @@ __all__ = [
     "comparison_table",
     "front_table",
     "rows_table",
+    "solved_table",
     "spaces_table",
     "stage_line",
     "write_figure",

@@ -11,14 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
-from nas_ray.report._text import count, described, digits, floor, interval, loss, percent, seconds
+from nas_ray.report._text import count, described, digits, floor, interval, loss, percent, seconds, short
 
 
 def front_table(report: RunReport) -> Table:
     """The front, small encoders first, with the references between, marked by ◆."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
-    table.title = f"{escape(report.name)}: {len(report.front)} encoders on the front"
-    table.title_style, table.title_justify = "bold", "left"
+    table = _table(f"{escape(report.name)}: {len(report.front)} encoders on the front")
     table.add_column("candidate", no_wrap=True)
     for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss", "floor"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -108,6 +106,33 @@ def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, g
     return table
 
 
+def solved_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, guarantee: str) -> Table:
+    """Architectures by the tables, with what was measured of them."""
+    table = _table(f"{len(rows)} architectures by the tables")
+    table.add_column("candidate", no_wrap=True)
+    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "score", "table", "select"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("architecture", min_width=24, overflow="fold")
+    for row in rows:
+        cells = (
+            row["candidate_id"],
+            count(row["encoder_params"]),
+            percent(row["encoder_params"], teacher_encoder_params),
+            count(row["params"]),
+            digits(row["latency_ms"]),
+            count(row["flops"]),
+            loss(row["score"]),
+            loss(row["table_loss"]),
+            loss(row["select_loss"]),
+            short(row["arch_id"]),
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    legend = "score: summed table losses by size; table: summed losses; select: stitched and measured, where it was; "
+    table.caption = f"{legend}guarantee: {escape(guarantee)}"
+    table.caption_justify = "left"
+    return table
+
+
 def spaces_table(spaces: Sequence[Mapping[str, Any]]) -> Table:
     """Search spaces and their sizes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -126,3 +151,9 @@ def _space_cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
         sizes = (facts["operations_per_layer"], facts["paths_per_block"], facts["blocks"])
         return (name, kind, *(str(size) for size in sizes), f"{facts['architectures']:.2e}", about)
     return (name, kind, "", "", "", f"{facts['architectures']:.0f} valid tuples of {facts['tuples']}", about)
+
+
+def _table(title: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    table.title, table.title_style, table.title_justify = title, "bold", "left"
+    return table

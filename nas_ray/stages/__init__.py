@@ -8,6 +8,7 @@ from nas_ray.stages._order import STAGES
 from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
+from nas_ray.stages._solve import solve
 from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import edit_run_specs, load_run_specs, tracking_uri
 
@@ -29,6 +30,7 @@ __all__ = [
     "plan",
     "remember",
     "resume_command",
+    "solve",
     "synchronise",
     "tracking_uri",
 ]

@@ -24,6 +24,7 @@ from nas_ray.report import (
 )
 from nas_ray.space import parse_architecture
 from nas_ray.spec import to_yaml
+from nas_ray.stages._agreement import agreement
 from nas_ray.stages._candidates import front_guarantee
 from nas_ray.stages._context import Context
 from nas_ray.stages.rank import points, rankings
@@ -140,18 +141,8 @@ def _blocks(context: Context) -> tuple[BlockTraining, ...]:
 
 
 def _table_check(rows: list[dict[str, Any]]) -> TableCheck | None:
-    from scipy.stats import kendalltau
-
-    finished = [row for row in rows if row["status"] == "completed" and row["kind"] == "candidate"]
-    judged = [row for row in finished if row["table_loss"] is not None]
-    if len(judged) < 3:
-        return None
-    losses = [row["select_loss"] for row in judged]
-    table, params = (
-        float(kendalltau(scores, losses).statistic)
-        for scores in ([row["table_loss"] for row in judged], [-row["encoder_params"] for row in judged])
-    )
-    return TableCheck(table, len(judged), params)
+    found = agreement(rows)
+    return None if found is None else TableCheck(found.tables, found.candidates, found.params)
 
 
 def _ranking(context: Context) -> RankingCheck | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path as FilePath
 
+from nas_ray.errors import TableError
 from nas_ray.space import (
     Architecture,
     Boundary,
@@ -29,7 +31,7 @@ COST_METRICS = ("encoder_params", "params", "latency_ms", "flops")
 def params_table(space: PathSpace, shape: TeacherShape) -> PartTable:
     """Exact weights of every part, in closed form."""
     values = {part: float(part_params(part, shape, space.head_size)) for part in all_parts(space, shape)}
-    return PartTable("params", "weights", values, metadata={"vocab_size": shape.vocab_size})
+    return PartTable("params", "weights", values, metadata={"teacher": asdict(shape)})
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class Costs:
     params: PartTable
     flops: PartTable
     latency: PartTable
+
+    @classmethod
+    def read(cls, folder: FilePath, space: PathSpace, start: Start) -> Costs:
+        """The three tables in ``folder``; the teacher's sizes stand in that of parameters.
+
+        Raises:
+            TableError: one is missing or damaged, or of a version that did not keep the sizes.
+        """
+        params, flops, latency = (PartTable.read(folder / f"{name}.parquet") for name in ("params", "flops", "latency"))
+        if "teacher" not in params.metadata:
+            raise TableError(f"{folder}/params.parquet: of an older version; `nas-ray resume RUN --from profile`.")
+        return cls(space, TeacherShape(**params.metadata["teacher"]), start, params, flops, latency)
 
     @cached_property
     def frozen(self) -> Path | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,11 @@ from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError, SpecError
 from nas_ray.report._text import interval
 from nas_ray.search import TableProblem, non_dominated
+from nas_ray.space import parse_architecture
 from nas_ray.stages import STAGES, Run, Silent
 from nas_ray.stages.test import paired_interval
-from nas_ray.tables import QualityTable, read_parquet
-from tests.tiny_trial import nas_ray, run_folder, write_trial
+from nas_ray.tables import Costs, QualityTable, read_parquet
+from tests.tiny_trial import environment, nas_ray, run_folder, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +281,44 @@ def test_ranking_is_checked_by_standalone_training_and_a_kill_loses_one_path(tmp
     }
     for block, size, loss, score in zip(*(columns[n] for n in ("block", "params", "table_loss", "score")), strict=True):
         assert score > loss if size < largest[block] else score >= loss
+
+
+def test_the_exact_best_by_the_tables_whatever_was_judged(finished: Path) -> None:
+    run = Run.open(finished)
+    quality = QualityTable.read(finished / "tables" / "quality.parquet")
+    costs = Costs.read(finished / "tables", run.space, "inherit")  # type: ignore[arg-type]
+    slots = [list(slot) for slot in quality.scores]
+    every = []
+    for names in product(*slots):
+        architecture = parse_architecture("/".join(names), 16)
+        score = sum(slot[name] for slot, name in zip(quality.scores, names, strict=True))
+        every.append((score, costs.of(architecture)["params"], costs.of(architecture)["encoder_params"]))
+    bound = sorted(params for _, params, _ in every)[len(every) // 2]
+    found = api.front(finished, bounds={"params": bound}, top=7, tables=True)
+    expected = sorted(score for score, params, _ in every if params <= bound)[:7]
+    np.testing.assert_allclose([row["score"] for row in found["candidates"]], expected)
+    assert all(row["params"] <= bound for row in found["candidates"])
+    assert "exact" in found["guarantee"]
+    assert "rank correlation" in found["guarantee"]
+
+    front = api.front(finished, tables=True)["candidates"]
+    values = np.array([(score, encoder) for score, _, encoder in every])
+    assert len(front) == len(np.unique(values[non_dominated(values)], axis=0))
+    measured = {row["arch_id"]: row["select_loss"] for row in rows_of(finished)}
+    assert any(row["select_loss"] is not None for row in front)
+    assert all(row["select_loss"] == measured.get(row["arch_id"]) for row in front)
+    with pytest.raises(InfeasibleError, match="smallest reachable"):
+        api.front(finished, bounds={"params": 10}, tables=True)
+
+
+def test_tables_answer_from_the_command_line_without_torch(finished: Path) -> None:
+    shown = nas_ray("front", finished, "--tables", "--top", "3", "--max-params", "1M")
+    assert shown.returncode == 0, shown.stderr
+    assert "3 architectures by the tables" in shown.stdout
+    found = json.loads(nas_ray("front", finished, "--tables", "--top", "3", "--json").stdout)
+    assert len(found["candidates"]) == 3
+    assert nas_ray("front", finished, "--tables", "--max-params", "1").returncode == 3
+    check = f"from nas_ray import api; api.front({str(finished)!r}, top=2, tables=True); import sys; "
+    check += "assert not {'torch', 'ray', 'mlflow'} & set(sys.modules), 'loaded'"
+    done = subprocess.run([sys.executable, "-c", check], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

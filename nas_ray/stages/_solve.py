@@ -1,0 +1,95 @@
+"""Answers from a finished run's tables alone: the exact front, or the best T, under any bounds; no torch, no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas_ray.errors import RunError
+from nas_ray.search import Front, table_problem, task_id
+from nas_ray.space import PathSpace
+from nas_ray.stages._agreement import agreement
+from nas_ray.stages._run import Run
+from nas_ray.tables import Costs, QualityTable, read_parquet
+
+_MEASURED = ("select_loss", "test_loss", "status")
+
+
+def solve(run: Run, objectives: Sequence[str], bounds: Mapping[str, float], top: int | None) -> dict[str, Any]:
+    """Rows of architectures by the tables of ``run``, and what is promised of them.
+
+    The exact front in the score and the costs among ``objectives``, small ones first; with ``top`` the so many of least
+    score, best first. What the run has measured of an architecture stands beside it.
+
+    Raises:
+        RunError: the run has no tables yet. InfeasibleError: no architecture meets ``bounds``.
+    """
+    space = run.space
+    if not isinstance(space, PathSpace):
+        raise RunError(f"{run.folder}: space '{space.name}' is of kind uniform and has no tables of paths.")
+    if not run.is_done("tabulate"):
+        raise RunError(f"{run.folder}: the run has no tables yet; finish it with `nas-ray resume {run.folder}`.")
+    costs = Costs.read(run.folder / "tables", space, run.spec.supernet.start)
+    quality = QualityTable.read(run.folder / "tables" / "quality.parquet")
+    metrics = list(dict.fromkeys([*(name for name in objectives if name != "loss"), *bounds, "encoder_params"]))
+    problem = table_problem(costs, quality, metrics)
+    problem.require_feasible(bounds)
+    if top is None:
+        found = problem.front(["score", *(name for name in objectives if name != "loss")], bounds)
+    else:
+        found = problem.top(top, bounds)
+    judged = _candidates(run)
+    rows: list[dict[str, Any]] = []
+    known = {row["arch_id"]: row for row in judged if not row["hyperparameters"]}
+    for point in found.points:
+        architecture = problem.architecture(point.names)
+        row = {
+            "candidate_id": task_id(architecture),
+            "arch_id": architecture.arch_id,
+            **{name: _whole(name, value) for name, value in costs.of(architecture).items()},
+            "table_loss": quality.total(architecture),
+            "score": point.values[0],
+        }
+        measured = known.get(architecture.arch_id, {})
+        rows.append(row | {name: measured.get(name) for name in _MEASURED})
+    if top is None:
+        rows.sort(key=lambda row: row["encoder_params"])
+    return {
+        "candidates": rows,
+        "of": len(rows),
+        "guarantee": _guarantee(found, costs, quality, judged),
+        "teacher_encoder_params": costs.shape.encoder_params,
+    }
+
+
+def _candidates(run: Run) -> list[dict[str, Any]]:
+    """The rows of ``candidates.parquet``; none, if the search is not finished."""
+    file = run.folder / "candidates.parquet"
+    if not file.is_file():
+        return []
+    columns, _ = read_parquet(file)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _guarantee(found: Front, costs: Costs, quality: QualityTable, judged: list[dict[str, Any]]) -> str:
+    about, key, check = quality.metadata, costs.latency.metadata["key"], costs.latency.metadata["check"]
+    rule = "" if costs.space.embedding_rule is None else "; the embedding size follows the space's rule, unmeasured"
+    agreed = agreement(judged)
+    losses = (
+        "losses not compared yet"
+        if agreed is None
+        else f"Kendall's tau {agreed.tables:.2f} between summed and stitched loss over {agreed.candidates} "
+        f"(parameter count alone {agreed.params:.2f})"
+    )
+    scope = str(about["guarantee"]).removeprefix("exact over ")
+    return (
+        f"{found.guarantee}; over {scope}, by the score of losses refitted "
+        f"on {about['fit_tokens']:,} tokens and measured on {about['select_tokens']:,}, and by milliseconds on "
+        f"{key['processor']}, {key['runtime']} {key['dtype']}, {key['sequence_length']} tokens x {key['batch_size']}"
+        f"{rule}. The tables' error against whole models: {losses}; latency rank correlation "
+        f"{check['spearman']:.3f}, mean error {check['mape_percent']:.1f} % over {check['num_models']}"
+    )
+
+
+def _whole(name: str, value: float) -> float | int:
+    return int(value) if name.endswith("params") else value
