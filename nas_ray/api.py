@@ -31,6 +31,7 @@ from nas_ray.stages import (
     check_run,
     edit_run_specs,
     enqueue_overrides,
+    evaluation_overrides,
     execute,
     execute_one,
     load_run_specs,
@@ -39,11 +40,13 @@ from nas_ray.stages import (
     resume_command,
     solve,
     tracking_uri,
+    verdict,
 )
 from nas_ray.tables import COST_METRICS, PartTable, read_parquet
 
 __all__ = [
     "check",
+    "evaluate",
     "front",
     "load_report",
     "plan",
@@ -175,6 +178,34 @@ def front(
         "guarantee": metadata["guarantee"],
         "teacher_encoder_params": metadata["teacher_encoder_params"],
     }
+
+
+def evaluate(
+    folder: str | Path,
+    *,
+    bounds: dict[str, float] | None = None,
+    top: int | None = None,
+    address: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Judge what ``front(..., tables=True)`` answers, to the end, as trials of the run's own search.
+
+    They become candidates of the run like any other (journal, MLflow, report). The answer is as ``front``'s, with what
+    was measured, and a ``verdict``: the best by true loss on *select*, and Kendall's tau of score and true loss, which
+    ``tables/solved.json`` keeps.
+
+    Raises:
+        RunError: the run is not finished. NasRayError: as ``front`` and ``resume``.
+    """
+    run = Run.open(Path(folder))
+    if not run.is_done("test"):
+        raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
+    asked = front(folder, bounds=bounds, top=top, tables=True)
+    overrides = evaluation_overrides(run, [row["arch_id"] for row in asked["candidates"]])
+    if overrides:
+        run = resume(folder, overrides=overrides, address=address, console=console)
+    found = front(folder, bounds=bounds, top=top, tables=True)
+    return {**found, "verdict": verdict(run, found["candidates"])}
 
 
 def status(folder: str | Path) -> dict[str, Any]:

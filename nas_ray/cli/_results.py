@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 
 from nas_ray._secrets import redacted
-from nas_ray.cli._options import JSON_OPTION, Number, terminal
+from nas_ray.cli._options import ADDRESS_OPTION, JSON_OPTION, Number, terminal
 
 
 @click.command()
@@ -21,19 +22,31 @@ from nas_ray.cli._options import JSON_OPTION, Number, terminal
 @click.option("--max-flops", type=Number(), help="Floating-point operations of one sequence.")
 @click.option("--top", type=click.IntRange(min=1), help="Only so many, the lowest losses.")
 @click.option("--tables", is_flag=True, help="Of all architectures by the tables, judged or not: exact.")
+@click.option("--evaluate", is_flag=True, help="With --tables: stitch and judge them, as trials of the run's search.")
+@ADDRESS_OPTION
 @JSON_OPTION
-def front(run: Path, top: int | None, tables: bool, as_json: bool, **limits: float | None) -> None:
+def front(
+    run: Path, top: int | None, tables: bool, evaluate: bool, address: str | None, as_json: bool, **limits: float | None
+) -> None:
     """The Pareto front of the finished run RUN, within bounds."""
     from nas_ray import api
 
     bounds = {name.removeprefix("max_"): value for name, value in limits.items() if value is not None}
-    found = api.front(run, bounds=bounds, top=top, tables=tables)
+    if evaluate and not tables:
+        raise click.UsageError("--evaluate goes with --tables: what the front holds was judged already.")
+    if evaluate:
+        console = None if as_json else terminal()
+        found = api.evaluate(run, bounds=bounds, top=top, address=address, console=console)
+    else:
+        found = api.front(run, bounds=bounds, top=top, tables=tables)
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
     from nas_ray.report import rows_table, solved_table
 
     if tables:
+        if evaluate:
+            click.echo(_verdict(found["verdict"]))
         terminal().show(solved_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"]))
         return
     terminal().show(rows_table(found["candidates"], found["teacher_encoder_params"], found["guarantee"], found["of"]))
@@ -75,3 +88,8 @@ def ui(run: Path | None, storage: str, port: int) -> None:
     command = ui_command(uri, artifacts, port, path)
     click.echo(f"MLflow UI over {redacted(uri)}: open {ui_address(uri, port)}{path} (Ctrl-C ends it)")
     raise SystemExit(subprocess.call(command, env={**os.environ, **ui_environment(uri)}))
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    tau = "" if found["kendall_tau"] is None else f"; Kendall's tau of score and true loss {found['kendall_tau']:.2f}"
+    return f"{found['judged']} of {found['asked']} judged to the end, the best: {found['best']}{tau}"

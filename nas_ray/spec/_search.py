@@ -47,9 +47,10 @@ class Search(Frozen):
     """Candidates, solver proposals included; references are extra."""
     proposals: float = Field(0.5, ge=0, le=0.5)
     """Share of the candidates that are proposals from the tables' exact front."""
-    enqueue: dict[Literal["user", "warm"], tuple[str, ...]] = Field(default_factory=dict)
-    """Architectures (arch_ids) that are judged after those of the front: one's own, and those that `--warm-start RUN`
-    takes from the front of an earlier run."""
+    enqueue: dict[Literal["tables", "user", "warm"], tuple[str, ...]] = Field(default_factory=dict)
+    """Architectures (arch_ids) that are judged too. `tables`: before all others and never stopped, as
+    `nas-ray front --evaluate` asks for; after those of the front: one's own (`user`), and those that `--warm-start RUN`
+    takes from the front of an earlier run (`warm`)."""
     objectives: tuple[Literal["loss", "encoder_params", "params", "latency_ms", "flops"], ...] = (
         "loss",
         "encoder_params",

@@ -8,7 +8,7 @@ from nas_ray.stages._order import STAGES
 from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
-from nas_ray.stages._solve import solve
+from nas_ray.stages._solve import evaluation_overrides, solve, verdict
 from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import edit_run_specs, load_run_specs, tracking_uri
 
@@ -24,6 +24,7 @@ __all__ = [
     "check_run",
     "edit_run_specs",
     "enqueue_overrides",
+    "evaluation_overrides",
     "execute",
     "execute_one",
     "load_run_specs",
@@ -33,4 +34,5 @@ __all__ = [
     "solve",
     "synchronise",
     "tracking_uri",
+    "verdict",
 ]

@@ -36,6 +36,7 @@ from nas_ray.tracking import CandidateRecord, Tracker, architecture_params
 
 TEACHER = "teacher"
 PROPOSALS = "tables/proposals.json"
+ASKED = "tables"  # origin of what somebody wants judged to the end
 
 
 def reference_architectures(context: Context) -> list[tuple[Architecture, str]]:
@@ -104,7 +105,8 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     solver = problem(context)
     solver.require_feasible(context.bounds)
     searched = searched_space(context)
-    first = (*propose(context, solver), *listed(context, scored_space(context)))
+    wanted = listed(context, scored_space(context))
+    first = [*(pair for pair in wanted if pair[1] == ASKED), *propose(context, solver), *wanted]
     enqueued = [(searched.candidate(architecture), origin) for architecture, origin in first]
     known = reference_architectures(context)
     objectives = [Objective(name) for name in search.objectives]
@@ -243,6 +245,8 @@ def _scheduler(
         min_per_bin=scheduler.min_per_bin,
         cost=scheduler.cost,
         bin_edges=log_edges(max(1e-9, min(ends)), max(1e-9, *ends), scheduler.num_bins),
-        exempt={task_id(architecture) for architecture, _ in known},
+        exempt={
+            task_id(found) for found in (*(a for a, _ in known), *(c for c, origin in enqueued if origin == ASKED))
+        },
         apart={task_id(candidate) for candidate, _ in enqueued},
     )

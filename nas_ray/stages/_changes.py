@@ -121,9 +121,11 @@ def _first_old(run: Run, stages: Iterable[str]) -> tuple[str, Changes]:
 
 
 def _only_more(changes: Changes) -> bool:
-    """Whether more candidates are all that is wanted: what the journal holds stays true."""
+    """Whether more candidates, drawn or named, are all that is wanted: what the journal holds stays true."""
     old, new = changes.get("search.num_candidates", (0, 0))
-    return len(changes) == 1 and new > old
+    named = {key: pair for key, pair in changes.items() if key.startswith("search.enqueue")}
+    grown = all(set(before or ()) <= set(after or ()) for before, after in named.values())
+    return len(changes) == 1 + len(named) and new > old and grown
 
 
 def _changes(run: Run, stage: str) -> Changes:

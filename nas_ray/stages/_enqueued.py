@@ -15,6 +15,7 @@ from nas_ray.space import Architecture, PathSpace, parse_architecture
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._context import Context
 from nas_ray.stages._run import Run
+from nas_ray.stages._searched import quality
 from nas_ray.stages._trial import load_run_specs
 from nas_ray.tables import read_parquet
 
@@ -54,7 +55,8 @@ def check_enqueued(spec: TrialSpec, space: PathSpace) -> None:
     for origin, arch_ids in spec.search.enqueue.items():
         for number, arch_id in enumerate(arch_ids, start=1):
             try:
-                inside = space.contains(parse_architecture(arch_id, space.head_size))
+                # What tables answered may hold the teacher's own block, which no space needs to have.
+                inside = space.contains(parse_architecture(arch_id, space.head_size)) or origin == "tables"
                 why = "" if inside else f"'{arch_id}' is not in space '{space.name}'; accepted: its members"
             except SpaceError as error:
                 why = str(error)
@@ -69,7 +71,7 @@ def listed(context: Context, space: PathSpace) -> list[tuple[Architecture, str]]
         for origin, arch_ids in context.spec.search.enqueue.items()
         for arch_id in arch_ids
     ]
-    scored = [(architecture, origin) for architecture, origin in parsed if space.contains(architecture)]
+    scored = [pair for pair in parsed if space.contains(pair[0]) or _is_scored(context, pair[0])]
     kept: list[tuple[Architecture, str]] = [
         (architecture, origin) for architecture, origin in scored if _meets(context, architecture)
     ]
@@ -88,6 +90,13 @@ def proposed_before(context: Context) -> list[Architecture]:
         for record in records
         if record["kind"] == "suggested" and record["origin"] == "front"
     ]
+
+
+def _is_scored(context: Context, architecture: Architecture) -> bool:
+    """Whether the tables hold all of it: the teacher's own block, too, which the space may not have."""
+    losses = quality(context).losses
+    names = [f"e{architecture.embedding_size}", *(path.path_id for path in architecture.paths)]
+    return len(names) == len(losses) and all(name in found for name, found in zip(names, losses, strict=True))
 
 
 def _meets(context: Context, architecture: Architecture) -> bool:

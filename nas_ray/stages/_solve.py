@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas_ray._files import write_text
 from nas_ray.errors import RunError
 from nas_ray.search import Front, table_problem, task_id
 from nas_ray.space import PathSpace
@@ -60,6 +62,36 @@ def solve(run: Run, objectives: Sequence[str], bounds: Mapping[str, float], top:
         "guarantee": _guarantee(found, costs, quality, judged),
         "teacher_encoder_params": costs.shape.encoder_params,
     }
+
+
+def evaluation_overrides(run: Run, arch_ids: Sequence[str]) -> list[str]:
+    """What makes the search of ``run`` go on with those of ``arch_ids`` that it has not judged, if any."""
+    search = run.spec.search
+    known = {row["arch_id"] for row in _candidates(run)}
+    new = [arch_id for arch_id in arch_ids if arch_id not in known]
+    if not new:
+        return []
+    asked = [*search.enqueue.get("tables", ()), *new]
+    return [f"search.enqueue.tables={json.dumps(asked)}", f"search.num_candidates={search.num_candidates + len(new)}"]
+
+
+def verdict(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What whole models say of architectures that the tables chose; kept in ``tables/solved.json``.
+
+    How many were judged to the end, Kendall's tau of score and of stitched loss on *select*, and the best of them.
+    """
+    known = {row["arch_id"]: row for row in _candidates(run) if row["status"] == "completed"}
+    judged = [known[row["arch_id"]] | {"score": row["score"]} for row in rows if row["arch_id"] in known]
+    found: dict[str, Any] = {"asked": len(rows), "judged": len(judged), "kendall_tau": None, "best": None}
+    if judged:
+        found["best"] = min(judged, key=lambda row: row["select_loss"])["candidate_id"]
+    if len(judged) > 2:
+        from scipy.stats import kendalltau
+
+        scores, losses = [row["score"] for row in judged], [row["select_loss"] for row in judged]
+        found["kendall_tau"] = float(kendalltau(scores, losses).statistic)
+    write_text(run.folder / "tables" / "solved.json", json.dumps(found, indent=1))
+    return found
 
 
 def _candidates(run: Run) -> list[dict[str, Any]]:

@@ -322,3 +322,25 @@ def test_tables_answer_from_the_command_line_without_torch(finished: Path) -> No
     check += "assert not {'torch', 'ray', 'mlflow'} & set(sys.modules), 'loaded'"
     done = subprocess.run([sys.executable, "-c", check], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_tables_answer_is_judged_to_the_end_by_the_search_of_the_run(tmp_path: Path, finished: Path) -> None:
+    copy = tmp_path / finished.name
+    shutil.copytree(finished, copy)
+    before = (copy / "journal.jsonl").read_bytes()
+    with pytest.raises(InfeasibleError):
+        api.evaluate(copy, bounds={"params": 10}, top=6)
+    found = api.evaluate(copy, top=6)
+    assert found["verdict"]["asked"] == found["verdict"]["judged"] == len(found["candidates"]) == 6
+    losses = {row["candidate_id"]: row["select_loss"] for row in found["candidates"]}
+    assert found["verdict"]["best"] == min(losses, key=lambda name: losses[name])
+    rows = found["candidates"]
+    tau = kendalltau([row["score"] for row in rows], [row["select_loss"] for row in rows]).statistic
+    assert found["verdict"]["kendall_tau"] == pytest.approx(tau)
+    assert json.loads((copy / "tables" / "solved.json").read_text()) == found["verdict"]
+    assert (copy / "journal.jsonl").read_bytes().startswith(before), "the search went on"
+    candidates = [row for row in rows_of(copy) if row["kind"] == "candidate"]
+    assert len(candidates) == len({row["arch_id"] for row in candidates}) > 10
+    again = api.evaluate(copy, top=6)
+    assert again == found
+    assert len(rows_of(copy)) == len(candidates) + 3
