@@ -1,0 +1,112 @@
+"""Optimal sub-architecture extraction by surrogates and an ordered grid (de Wynter 2020; Bort, de Wynter & Perry 2020).
+
+The architectures of a ``uniform`` space are put in their intrinsic order, every ``epsilon``-th is trained for a few
+steps, and the one of largest W-coefficient is the answer:
+
+    W(f) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) / e(f)
+
+with surrogates of size p, latency i and error e, and the maximum point T, whose W is 0 (papers.md B2 and B3). What the
+papers leave open is decided here: the order is ascending in parameters, then operations, then heads; its first element
+is always kept; e is floored by ``floor``, so that a perfect candidate has a finite W.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nas_ray.space import UniformArchitecture, UniformSpace
+
+ERROR_FLOOR = 1e-3  # of e: normalised errors below it count as equal (ours; the papers need none)
+
+
+@dataclass(frozen=True)
+class Surrogates:
+    """Size and operations of a plain encoder in closed form, under one vocabulary and length of text."""
+
+    vocab_size: int
+    num_positions: int
+    sequence_length: int
+    num_token_types: int = 2
+
+    def encoder_params(self, a: UniformArchitecture) -> int:
+        """Weights without embeddings: four projections, two feed-forward layers, two LayerNorms a layer."""
+        h, i = a.hidden, a.intermediate
+        return a.depth * (4 * h * h + 2 * h * i + 9 * h + i)
+
+    def params(self, a: UniformArchitecture) -> int:
+        """All weights of the backbone: words, positions, token types and their LayerNorm, and the encoder."""
+        rows = self.vocab_size + self.num_positions + self.num_token_types
+        return (rows + 2) * a.hidden + self.encoder_params(a)
+
+    def operations(self, a: UniformArchitecture) -> int:
+        """Additions and multiplications of all matrix products of one sequence, D (8 L H^2 + 4 L^2 H + 4 L H I)."""
+        n, h = self.sequence_length, a.hidden
+        return a.depth * (8 * n * h * h + 4 * n * n * h + 4 * n * h * a.intermediate)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training one architecture for a few steps has shown."""
+
+    architecture: UniformArchitecture
+    params: float
+    latency: float
+    """In any unit, that of the maximum point."""
+    error: float
+
+
+def w_coefficient(found: Trained, maximum: Trained, floor: float = ERROR_FLOOR) -> float:
+    """Larger is better; 0 for the maximum point and what is not smaller and faster, -inf where training failed."""
+    if found.architecture == maximum.architecture:
+        return 0.0
+    if not math.isfinite(found.error):
+        return -math.inf
+    smaller = (maximum.params - found.params) / maximum.params
+    faster = (maximum.latency - found.latency) / maximum.latency
+    if min(smaller, faster) <= 0:  # two wrongs would make a right
+        return 0.0
+    return smaller * faster / max(found.error, floor)
+
+
+def intrinsic_order(
+    space: UniformSpace, surrogates: Surrogates, below: UniformArchitecture
+) -> tuple[UniformArchitecture, ...]:
+    """The valid tuples that are smaller than the maximum point ``below``, ascending in size, then in operations."""
+
+    def key(a: UniformArchitecture) -> tuple[int, int, int]:
+        return surrogates.params(a), surrogates.operations(a), a.heads
+
+    most = surrogates.params(below)
+    return tuple(sorted((a for a in space.architectures if surrogates.params(a) < most), key=key))
+
+
+def every(order: Sequence[UniformArchitecture], epsilon: int) -> tuple[UniformArchitecture, ...]:
+    """The first of ``order`` and every ``epsilon``-th after it: ceil(len / epsilon) candidates.
+
+    Raises:
+        ValueError: ``epsilon`` is not from 1 to the length of the order.
+    """
+    if not 1 <= epsilon <= max(1, len(order)):
+        raise ValueError(
+            f"epsilon is {epsilon}; accepted: 1 to {len(order)}, the architectures below the maximum point."
+        )
+    return tuple(order[::epsilon])
+
+
+def best(trained: Sequence[Trained], maximum: Trained, floor: float = ERROR_FLOOR) -> Trained:
+    """The argmax of W; of equals the smaller."""
+    worth: Callable[[Trained], tuple[float, float]] = lambda t: (w_coefficient(t, maximum, floor), -t.params)  # noqa: E731
+    return max(trained, key=worth)
+
+
+def statement(epsilon: int, candidates: int, tuples: int, steps: int, thetas: int) -> str:
+    """What the papers promise of the answer, under which assumptions, and how their bound is read here."""
+    return (
+        f"{candidates} of {tuples} architectures (every {epsilon}-th in the intrinsic order), {thetas} hyperparameter "
+        f"sets, {steps} steps each. de Wynter (2020): with a Lipschitz smooth loss, strongly convex in clipped weights, and "
+        f"stochastic gradients of bounded size, an approximation ratio of at most |1 - epsilon| = {abs(1 - epsilon)} in W. "
+        f"Read here as: relative to the best W of all {tuples} by the same surrogates after {steps} steps, not to any "
+        "measured task. No transformer meets these assumptions as it stands."
+    )
