@@ -141,6 +141,7 @@ def search(run: Run, slots: int, in_between: Callable[[], None] | None = None) -
     run_search(session, table_config(context), [], None, max_concurrent=slots, progress=progress)  # type: ignore[arg-type]
     ended = time.monotonic() - began
     session.journal.close()
+    assert tracker.flush(600) or in_between is not None
     context.close()
     return time.monotonic() - began, time.process_time() - busy, ended
 
