@@ -10,6 +10,8 @@ deviation), and at the first and second rung off by another 2.2 and 1.0 %. That 
 rungs. ``distillation`` is made up: at rungs of 1, 3 and 9 large students have gained less of what they will gain than
 small ones, and rungs are off by 5 and 3 %. A rung takes time in proportion to its budget, most of it to size.
 
+``moasha`` is Syne Tune's (``pip install -e '.[bench]'``), as it comes and mended (``_rivals.py``).
+
 The front is that of completed candidates in (loss, log encoder_params), its hypervolume a fraction of that of the
 table's exact front joined with 20,000 samples.
 """
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rivals import SyneTuneMoasha
 from scipy import stats
 
 from nas_ray.search import (
@@ -48,6 +51,7 @@ from nas_ray.search import (
     table_problem,
     task_id,
 )
+from nas_ray.search._asha import Scheduler
 from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape
 from nas_ray.spec import load_space
 from nas_ray.tables import Costs, PartTable, QualityTable, params_table, read_parquet
@@ -94,6 +98,8 @@ class Variant:
 
 
 VARIANTS = (Variant("none"), Variant("asha"), Variant("asha", 1), Variant("mo_asha"), Variant("mo_asha", 1))
+RIVALS = (Variant("moasha"), Variant("moasha, mended"))  # Syne Tune's, which knows no bins
+RIVAL_SEEDS = range(10)  # it takes seconds a search where ours takes 0.1
 
 DEFAULT = ("mo_asha, 1 bin", "mo_asha, 1 bin, apart at all rungs")  # without and with enqueued proposals
 
@@ -224,8 +230,10 @@ def session(scenario: Scenario, searcher: str, variant: Variant, seed: int, num_
         enqueued=[(architecture, "front") for architecture in chosen],
         seed=seed,
     )
-    asha = None
-    if variant.scheduler != "none":
+    asha: Scheduler | None = None
+    if variant in RIVALS:
+        asha = SyneTuneMoasha(scenario.rungs, scenario.eta, SIZE, mended=variant.scheduler.endswith("mended"))
+    elif variant.scheduler != "none":
         smallest = min(size_of(a) for a in table_front())
         asha = Asha(
             scenario.rungs,
@@ -286,14 +294,15 @@ Key = tuple[int, str, str, int, str, int]
 def plan() -> Iterator[tuple[Key, Variant]]:
     apart = (Variant("asha", 4, None), Variant("mo_asha", 4, None), Variant("mo_asha", 1, None))
     groups = [
-        (150, "random", 0, VARIANTS),
-        (150, "evolution", 0, VARIANTS),
-        (150, "evolution", 24, (*VARIANTS, *apart)),
+        (150, "random", 0, (*VARIANTS, *RIVALS)),
+        (150, "evolution", 0, (*VARIANTS, *RIVALS)),
+        (150, "evolution", 24, (*VARIANTS, *apart, *RIVALS)),
         (1000, "evolution", 0, VARIANTS),
     ]
     for length, searcher, enqueued, variants in groups:
         for seed, scenario, variant in product(SEEDS[length], SCENARIOS, variants):
-            yield (length, scenario, searcher, enqueued, variant.name, seed), variant
+            if variant not in RIVALS or seed in RIVAL_SEEDS:
+                yield (length, scenario, searcher, enqueued, variant.name, seed), variant
 
 
 def rows() -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -312,4 +312,6 @@ def tracking_view(folder: Path) -> str:
     costs = [name for name in run.spec.search.objectives if name != "loss"]
     costs += [name for name in ("latency_ms", "encoder_params") if name not in costs]
     experiment = run.spec.tracking.experiment or run.spec.name
-    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2])
+    distill = run.spec.search.distill
+    searched = [] if distill is None else list(distill.searched)
+    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2], searched)

@@ -5,6 +5,7 @@ from nas_ray.measure._flops import flops_table
 from nas_ray.measure._latency import LatencyRequest, measure_latency
 from nas_ray.measure._scores import ScoreSets, States, linear_loss, rank_floors, refit, score_paths, split_calibration
 from nas_ray.measure._stitch import SplitStates, Stitcher, student_parts
+from nas_ray.measure._stitch_tree import stitched_losses
 
 __all__ = [
     "CandidateEvaluator",
@@ -21,5 +22,6 @@ __all__ = [
     "refit",
     "score_paths",
     "split_calibration",
+    "stitched_losses",
     "student_parts",
 ]

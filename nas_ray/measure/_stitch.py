@@ -13,6 +13,7 @@ The teacher's own architecture is the teacher itself, whatever the start.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class SplitStates:
         """``(sequences, tokens, d)`` as ``(n, d)``, padding left out."""
         return values.reshape(-1, values.shape[-1]) if self.mask is None else values[self.mask]
 
+    def first(self, sequences: int) -> SplitStates:
+        """Those of the first ``sequences``."""
+        mask = None if self.mask is None else self.mask[:sequences]
+        return SplitStates(self.ids[:sequences], mask, tuple(target[:sequences] for target in self.targets))
+
 
 class Stitcher:
     """Assembles and scores candidates of one run; holds the shared weights, read-only."""
@@ -88,7 +94,7 @@ class Stitcher:
         """The student of ``architecture``: refitted, folded maps of its own between the shared, read-only weights."""
         if self.is_teacher(architecture):
             return self.teacher_student()
-        builder = _Builder(self, architecture)
+        builder = Builder(self, architecture)
         for block, path in enumerate(architecture.paths):
             builder.enter(block, path)
             builder.run(block, path)
@@ -169,7 +175,7 @@ class Stitcher:
         return float((rows - rows.mean(0)).square().mean())
 
 
-class _Builder:
+class Builder:
     """The student as it grows, and its hidden states on the calibration split."""
 
     def __init__(self, stitcher: Stitcher, architecture: Architecture) -> None:
@@ -183,6 +189,13 @@ class _Builder:
         self.exact = size == hidden
         self.leave: nn.Linear | None = None
         self.slot = 0
+        self._fitted: Readout | None = None
+
+    def fork(self) -> Builder:
+        """Another one that goes on from here; what is there is shared."""
+        twin = copy.copy(self)
+        twin.stages = list(self.stages)
+        return twin
 
     def enter(self, block: int, path: Path) -> None:
         """The map at the seam before ``block``, if there is one."""
@@ -203,6 +216,7 @@ class _Builder:
             modules = supernet.path_operations(path)
             _, self.leave = supernet.maps(path)
             self.exact = False
+        self._fitted = None
         for module in modules:
             self.stages.append(module)
             self.hidden = _tiled(module, self.hidden, self.states.mask)
@@ -219,7 +233,7 @@ class _Builder:
         return map_part(self.before, after, stitcher.teacher.shape, stitcher.start) is not None
 
     def _seam(self, enter: nn.Linear | None) -> None:
-        readout = self._readout()
+        readout = self.readout()
         weight, bias = readout.weight, readout.bias
         if enter is not None:
             weight, bias = enter.weight @ weight, enter.weight @ bias + enter.bias
@@ -227,8 +241,13 @@ class _Builder:
         self.stages.append(seam)
         self.hidden = seam(self.hidden)
 
-    def _readout(self) -> Readout:
+    def readout(self) -> Readout:
         """From the hidden state so far to the teacher's state at this slot; exactly the identity where it is exact."""
+        if self._fitted is None:
+            self._fitted = self._fit()
+        return self._fitted
+
+    def _fit(self) -> Readout:
         stitcher, width = self.stitcher, self.hidden.shape[-1]
         hidden = stitcher.teacher.shape.hidden
         target = self.states.targets[self.slot]

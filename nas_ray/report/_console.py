@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
-from nas_ray.report._text import count, digits, floor, interval, loss, percent, seconds, short
+from nas_ray.report._text import count, described, digits, floor, interval, loss, percent, seconds
 
 
 def front_table(report: RunReport) -> Table:
@@ -28,7 +28,7 @@ def front_table(report: RunReport) -> Table:
     losses = "loss: normalised, on the test split; floor: what its last width cannot reach; " if report.shown else ""
     legend = "◆ reference; " if any(row.kind == "reference" for row in report.shown) else ""
     check = "" if report.table_check is None else f"table losses: {report.table_check.sentence}"
-    lines = (f"{losses}{legend}guarantee: {escape(report.guarantee)}", report.linear_line, check)
+    lines = (f"{losses}{legend}guarantee: {escape(report.guarantee)}", report.trained_line, report.linear_line, check)
     table.caption = "\n".join(filter(None, lines))
     table.caption_justify = "left"
     return table
@@ -45,7 +45,7 @@ def _front_cells(row: CandidateRow, report: RunReport) -> tuple[Text, ...]:
         count(row.flops),
         loss(row.test_loss),
         floor(row.floor),
-        short(row.arch_id),
+        described(row.arch_id, row.hyperparameters),
     )
     return tuple(Text(cell) for cell in cells)
 

@@ -169,6 +169,12 @@ class RunReport:
         return by_size(row for row in self.rows if row.kind == "reference")
 
     @property
+    def trained_line(self) -> str:
+        """How long the encoders on the front were distilled; empty if they were only stitched."""
+        found = {row.fidelity for row in self.front if row.fidelity.startswith("distilled")}
+        return f"losses of the front are those of students {', '.join(sorted(found))}" if found else ""
+
+    @property
     def linear_line(self) -> str:
         """What one linear layer for each block reaches; empty where that was not measured."""
         losses = [f"{block.linear_loss:.2f}" for block in self.blocks if block.linear_loss is not None]

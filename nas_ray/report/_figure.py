@@ -11,7 +11,7 @@ from nas_ray._files import replace_file
 from nas_ray.report._canvas import FRONT, MUTED, OTHER, PAPER, REFERENCE, TEACHER, panels, to_svg
 from nas_ray.report._data import CandidateRow, RunReport
 from nas_ray.report._labels import Label, Mark, place
-from nas_ray.report._text import count, digits, loss, short
+from nas_ray.report._text import count, described, digits, loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,4 +171,4 @@ def _cut(text: str) -> str:
 
 def _tip(row: CandidateRow) -> str:
     facts = f"{count(row.encoder_params)} encoder, {digits(row.latency_ms)} ms, loss {loss(plotted_loss(row))}"
-    return f"{row.label or row.candidate_id}: {facts}\n{short(row.arch_id)}"
+    return f"{row.label or row.candidate_id}: {facts}\n{described(row.arch_id, row.hyperparameters)}"

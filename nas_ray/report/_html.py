@@ -13,7 +13,7 @@ from nas_ray.report._canvas import WIDTHS
 from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
 from nas_ray.report._figure import front_svg
-from nas_ray.report._text import NONE, count, digits, interval, loss, percent, seconds, short
+from nas_ray.report._text import NONE, count, described, digits, interval, loss, percent, seconds
 
 _HEADS = (
     "candidate",
@@ -90,6 +90,7 @@ def _figures(report: RunReport) -> str:
 def _front(report: RunReport) -> str:
     note = "Small encoders first; click a column to sort. Tinted rows are references."
     note += " Floor: the share of the teacher's output that no readout of the last block's width can reach."
+    note += f" {trained[0].upper()}{trained[1:]}." if (trained := report.trained_line) else ""
     note += f" Guarantee: {report.guarantee}."
     sizes = f"Encoder: all weights without embeddings. Params: with them ({report.vocab_size:,} words)."
     if not report.shown:
@@ -112,7 +113,7 @@ def _front_row(row: CandidateRow, report: RunReport) -> str:
         (loss(row.test_loss), row.test_loss, ""),
         (loss(row.floor), row.floor, ""),
         (row.origin, row.origin, "left"),
-        (short(row.arch_id), row.arch_id, "left arch"),
+        (described(row.arch_id, row.hyperparameters), row.arch_id, "left arch"),
     )
     return _row((_cell(*cell) for cell in cells), "reference" if reference else "")
 

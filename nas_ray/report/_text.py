@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 NONE = "–"
@@ -57,6 +58,12 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def described(arch_id: str, hyperparameters: str) -> str:
+    """An architecture in short, and the hyperparameters of its own, if it has any."""
+    found = json.loads(hyperparameters) if hyperparameters else {}
+    return "; ".join([short(arch_id), *(f"{name} {value:.3g}" for name, value in found.items())])
 
 
 def short(arch_id: str) -> str:

@@ -28,6 +28,7 @@ from nas_ray.search._session import (
 )
 from nas_ray.search._simulate import Arrival, simulate
 from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
+from nas_ray.search._top import exact_top
 
 __all__ = [
     "Arrival",
@@ -67,6 +68,7 @@ __all__ = [
     "crowding",
     "enumerate_members",
     "exact_front",
+    "exact_top",
     "hypervolume",
     "log_edges",
     "make_price",

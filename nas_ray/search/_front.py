@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class _Group:
     boundary: Hashable
     values: Floats  # (choices, metrics)
     choices: NDArray[np.int64]  # numbers within the slot
+    most: Floats  # of each metric, over all choices that may be taken
 
 
 _Rest = tuple[Floats, Floats]  # the least and the most of each metric that is still to come
@@ -97,6 +98,37 @@ def exact_front(
     return _Merge(slots, seam, bounds, minimise, metrics, max_points).run()
 
 
+def completions(
+    slots: Sequence[Sequence[Choice]], seam: Seam, bounds: Sequence[float | None], objective: int, max_points: int
+) -> tuple[list[dict[Hashable, Floats]], bool]:
+    """Per slot and boundary, all that is worth adding behind a choice of it: non-dominated sums in ``objective`` and
+    the bounded metrics, ``(sums, metrics)``; and whether nothing was thinned.
+
+    The same merge from the other end: the seam behind the last slot comes first. What stands before may be any choice,
+    a dominated one too.
+    """
+    none = (0.0,) * len(bounds)
+
+    def turned(before: Any, after: Any) -> tuple[float, ...]:
+        return none if after is None else seam(after, before)
+
+    ends = [replace(c, values=tuple(np.add(c.values, seam(c.boundary, None)).tolist())) for c in slots[-1]]
+    backwards = [ends, *reversed(slots[:-1])]
+    merge = _Merge(backwards, turned, bounds, [objective], (), max_points, dominated_too=True)
+    levels = list(reversed(merge.levels()))
+    last = {c.boundary: np.array([seam(c.boundary, None)]) for c in slots[-1]}
+    found: list[dict[Hashable, Floats]] = []
+    for slot, after in zip(slots[:-1], levels[1:], strict=True):
+        here = dict.fromkeys(choice.boundary for choice in slot)
+        found.append({b: _joined([state.values + np.array(seam(b, state.boundary)) for state in after]) for b in here})
+    return [*found, last], merge.is_exact
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    whole = np.concatenate(parts)
+    return whole[np.isfinite(whole).all(axis=1)]
+
+
 class _Merge:
     """One run of the solver: groups of choices, least rests, levels of states, then the points."""
 
@@ -108,6 +140,8 @@ class _Merge:
         minimise: Sequence[int],
         metrics: Sequence[str],
         max_points: int,
+        *,
+        dominated_too: bool = False,
     ) -> None:
         _check(slots, bounds, minimise)
         self._slots = slots
@@ -120,9 +154,15 @@ class _Merge:
         self._metrics = metrics or [f"metric {j}" for j in range(len(bounds))]
         self._max_points = max_points
         self._errors = np.zeros(len(bounds))
+        self._dominated_too = dominated_too
         self._groups = [self._group(slot) for slot in slots]
 
     def run(self) -> Front:
+        levels = self.levels()
+        return Front(self._finish(levels), self._guarantee())
+
+    def levels(self) -> list[list[_State]]:
+        """The partial sums behind each slot, by the boundary that they end in."""
         levels: list[list[_State]] = []
         for groups, least, most in zip(self._groups, self._rests(np.min), self._rests(np.max), strict=True):
             rests = [(least[group.boundary], most[group.boundary]) for group in groups]
@@ -133,7 +173,12 @@ class _Merge:
             thinned = [self._thin(state, most[state.boundary]) for state in merged]
             self._errors += np.max([error for _, error in thinned], axis=0, initial=0.0)
             levels.append([state for state, _ in thinned])
-        return Front(self._finish(levels), self._guarantee())
+        return levels
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing was thinned."""
+        return not self._errors.any()
 
     def _cost(self, before: Hashable, after: Hashable | None) -> Floats:
         key = (before, after)
@@ -150,7 +195,8 @@ class _Merge:
             values = np.array([slot[number].values for number in members], dtype=np.float64)
             best = np.flatnonzero(non_dominated(values[:, self._kept]))
             if len(best):
-                found.append(_Group(boundary, values[best], np.array(members)[best]))
+                taken = np.isfinite(values[:, self._kept]).all(axis=1) if self._dominated_too else best
+                found.append(_Group(boundary, values[best], np.array(members)[best], values[taken].max(axis=0)))
         return found
 
     def _rests(self, end: _End) -> list[dict[Hashable, Floats]]:
@@ -158,7 +204,8 @@ class _Merge:
         rests = [{group.boundary: self._cost(group.boundary, None) for group in self._groups[-1]}]
         for here, after in zip(self._groups[-2::-1], self._groups[:0:-1], strict=True):
             nearest = rests[0]
-            ahead = [(g.boundary, end(g.values, axis=0) + nearest[g.boundary]) for g in after]
+            ends = [g.most if end is np.max else end(g.values, axis=0) for g in after]
+            ahead = [(g.boundary, at + nearest[g.boundary]) for g, at in zip(after, ends, strict=True)]
             rests.insert(0, {group.boundary: self._rest(group.boundary, ahead, end) for group in here})
         return rests
 

@@ -16,6 +16,7 @@ from nas_ray.errors import InfeasibleError
 from nas_ray.search._front import Choice, Front, exact_front
 from nas_ray.search._pareto import non_dominated
 from nas_ray.search._reach import require_feasible
+from nas_ray.search._top import exact_top
 from nas_ray.space import Architecture, Boundary, Path, parse_path
 from nas_ray.tables import Costs, QualityTable
 
@@ -52,6 +53,13 @@ class TableProblem:
             points = [points[i] for i in kept[np.lexsort(values[kept].T[::-1])]]
         guarantees = [front.guarantee for front in fronts]
         return Front(tuple(points), next((g for g in guarantees if not g.startswith("exact")), guarantees[0]))
+
+    def top(self, count: int, constraints: Mapping[str, float]) -> Front:
+        """The ``count`` architectures of least score under ``constraints``, ascending."""
+        fronts = [exact_top(slots, self.seam, bounds, count) for slots, bounds in self._cases(constraints)]
+        points = sorted((point for front in fronts for point in front.points), key=lambda point: point.values[0])
+        guarantees = [front.guarantee for front in fronts]
+        return Front(tuple(points[:count]), next((g for g in guarantees if not g.startswith("exact")), guarantees[0]))
 
     def require_feasible(self, constraints: Mapping[str, float]) -> None:
         """Nothing, if some architecture meets ``constraints``.

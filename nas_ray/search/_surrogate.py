@@ -27,7 +27,7 @@ _PARENTS = 24  # best results that the pool is bred from
 _ELITE = 12  # best of the pool that are mutated once more
 _MOST = 640  # results that the model holds
 _STRIDE = 64
-_DOUBT = 2.0  # times the model's own deviation: at 1 it may pass by what it never tried (docs/benchmarks.md)
+_DOUBTS = (2.0, 2.0, 2.0, 4.0)  # times the model's own deviation, in turn: else it passes by what it never tried
 _MARGIN = 0.1  # of the observed range: how far the reference lies behind the worst
 
 
@@ -60,7 +60,7 @@ class SurrogateSearcher(Generic[A]):
         if len(self._members) < self._num_startup:
             return self._space.sample(generator(self._seed, index, attempt))
         if self._ranking is None or self._ranking[0] != index:  # kept for further attempts
-            self._ranking = index, self._ranked(generator(self._seed, index, 0))
+            self._ranking = index, self._ranked(index)
         ranking = self._ranking[1]
         if attempt < len(ranking):
             return ranking[attempt]
@@ -74,8 +74,9 @@ class SurrogateSearcher(Generic[A]):
         if values is not None and all(map(math.isfinite, values)):
             self._members.append(Member(architecture, values, finished))
 
-    def _ranked(self, rng: np.random.Generator) -> list[A]:
+    def _ranked(self, index: int) -> list[A]:
         """A pool of new candidates, best first."""
+        rng, doubt = generator(self._seed, index, 0), _DOUBTS[index % len(_DOUBTS)]
         if self._features is None:
             self._features = self._scaled_features()
         held = _held(self._members)
@@ -87,9 +88,9 @@ class SurrogateSearcher(Generic[A]):
         third = self._pool_size // 3
         pool.add(self._space.sample(rng) for _ in range(third // 2))
         pool.add(self._bred(parents, rng) for _ in range(self._pool_size - third - third // 2))
-        best = [pool.found[i].architecture for i in self._order(pool.found, measured)[:_ELITE]]
+        best = [pool.found[i].architecture for i in self._order(pool.found, measured, doubt)[:_ELITE]]
         pool.add(self._space.mutate(best[int(rng.integers(len(best)))], rng) for _ in range(third if best else 0))
-        return [pool.found[i].architecture for i in self._order(pool.found, measured)]
+        return [pool.found[i].architecture for i in self._order(pool.found, measured, doubt)]
 
     def _bred(self, parents: list[A], rng: np.random.Generator) -> A:
         """A parent, or two crossed, mutated up to three times."""
@@ -100,8 +101,8 @@ class SurrogateSearcher(Generic[A]):
             child = self._space.mutate(child, rng)
         return child
 
-    def _order(self, pool: list[Priced[A]], measured: list[int]) -> list[int]:
-        """Numbers of ``pool``, largest expected improvement first."""
+    def _order(self, pool: list[Priced[A]], measured: list[int], doubt: float) -> list[int]:
+        """Numbers of ``pool``, largest expected improvement first, the model's deviations times ``doubt``."""
         if not pool:
             return []
         assert self._features is not None
@@ -116,7 +117,7 @@ class SurrogateSearcher(Generic[A]):
         uncertain = measured[0]
         levels = front_levels(values, uncertain, reference)
         known = np.delete(expected, uncertain, axis=1)
-        gain = levels.improvement(expected[:, uncertain], _DOUBT * deviations[:, 0], known)
+        gain = levels.improvement(expected[:, uncertain], doubt * deviations[:, 0], known)
         return [int(i) for i in np.argsort(-np.nan_to_num(gain, nan=-np.inf), kind="stable")]
 
     def _scaled_features(self) -> Features:

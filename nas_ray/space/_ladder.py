@@ -32,7 +32,7 @@ class Rung:
 
     def __str__(self) -> str:
         one = {"steps": "step", "batches": "batch"}[self.unit]
-        return f"{self.kind}, {self.budget} {one if self.budget == 1 else self.unit}"
+        return f"{self.kind} {self.budget} {one if self.budget == 1 else self.unit}"
 
 
 def describe_ladder(ladder: Sequence[Rung]) -> str:

@@ -64,7 +64,7 @@ def check_enqueued(spec: TrialSpec, space: PathSpace) -> None:
 
 def listed(context: Context, space: PathSpace) -> list[tuple[Architecture, str]]:
     """The spec's enqueued candidates, as far as ``space`` has their paths and they meet the constraints."""
-    parsed = [
+    parsed: list[tuple[Architecture, str]] = [
         (parse_architecture(arch_id, space.head_size), origin)
         for origin, arch_ids in context.spec.search.enqueue.items()
         for arch_id in arch_ids

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nas_ray.blocks import BlockSupernet, Numerics, PathStudent, Seam, linear_of
 from nas_ray.measure import CandidateEvaluator, EvaluatorConfig, Stitcher, student_parts
-from nas_ray.measure._stitch import _Builder
+from nas_ray.measure._stitch import Builder
+from nas_ray.measure._stitch_tree import stitched_losses
 from nas_ray.space import Architecture, PathSpace, all_parts, parse_architecture
 from nas_ray.tables import Costs, PartTable, params_table
 from nas_ray.teacher import Teacher, activation
@@ -113,15 +114,15 @@ def unfolded(student: PathStudent, ids: Tensor, mask: Tensor | None, halves: lis
 @pytest.mark.parametrize("arch_id", IDS[2:])
 def test_folding_is_exact(stitcher: Stitcher, monkeypatch: pytest.MonkeyPatch, arch_id: str) -> None:
     halves: list[tuple[nn.Linear, ...]] = []
-    fold, readout = _Builder._seam, _Builder._readout
+    fold, readout = Builder._seam, Builder.readout
 
-    def watch(builder: _Builder, enter: nn.Linear | None) -> None:
+    def watch(builder: Builder, enter: nn.Linear | None) -> None:
         found = readout(builder)
-        monkeypatch.setattr(_Builder, "_readout", lambda _: found)
+        monkeypatch.setattr(Builder, "readout", lambda _: found)
         halves.append((linear_of(found.weight, found.bias), *(() if enter is None else (enter,))))
         fold(builder, enter)
 
-    monkeypatch.setattr(_Builder, "_seam", watch)
+    monkeypatch.setattr(Builder, "_seam", watch)
     student = stitcher.assemble(architecture(arch_id))
     states = stitcher.splits["select"]
     with torch.no_grad():
@@ -141,7 +142,7 @@ def test_scratch_is_a_proxy_with_a_seam_everywhere(scratch: Stitcher, arch_id: s
 
 def test_scratch_refits_to_the_teacher(scratch: Stitcher) -> None:
     # The published supernets are inherited: even as plain paths they copy the teacher.
-    builder = _Builder(scratch, architecture(IDS[0]))
+    builder = Builder(scratch, architecture(IDS[0]))
     with torch.no_grad():
         for block, path in enumerate(architecture(IDS[0]).paths):
             builder.enter(block, path)
@@ -236,3 +237,22 @@ def test_evaluator(
     )
     assert evaluator.loss(student, 1) != evaluator.loss(student, 2)
     assert len(evaluator.document_errors(student)) == 16
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+@pytest.mark.parametrize("size", [64, 32])
+def test_a_walk_over_beginnings_finds_the_losses_of_assembled_students(
+    stitcher: Stitcher, scratch: Stitcher, inherited: bool, size: int
+) -> None:
+    stitcher = stitcher if inherited else scratch
+    first = [architecture(arch_id).paths[0] for arch_id in IDS[:5]]
+    last = [architecture(arch_id).paths[1] for arch_id in IDS]
+    choices = [list(dict.fromkeys(first)), list(dict.fromkeys(last))]
+    found = [pair for group in stitched_losses(stitcher, size, choices, 12) for pair in group]
+    assert [a.paths for a, _ in found] == [(a, b) for a in choices[0] for b in choices[1]]
+    for a, value in found:
+        error, count = stitcher.loss(stitcher.assemble(a), 0, 12, 1)
+        assert value == pytest.approx(error / count / stitcher.variance, rel=1e-5, abs=1e-9)
+    known = {a.arch_id for a, _ in found[: len(choices[1])]}
+    left = [pair for group in stitched_losses(stitcher, size, choices, 12, known) for pair in group]
+    assert left == found[len(choices[1]) :]

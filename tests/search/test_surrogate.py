@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas_ray.search import Constraint, Objective, Priced, hypervolume, make_price, make_searcher, non_dominated
 from nas_ray.search._encoding import make_encoding
-from nas_ray.search._surrogate import _held, _milestone
+from nas_ray.search._surrogate import SurrogateSearcher, _held, _milestone
 from nas_ray.search._surrogate_features import Features
 from nas_ray.search._surrogate_front import expected_gain, front_levels
 from nas_ray.search._surrogate_model import Kernels, Posterior, Weights, likeliest
@@ -164,3 +164,16 @@ def test_many_results_keep_the_best_and_the_newest() -> None:
     assert {members[i].architecture for i in np.flatnonzero(non_dominated(values))} <= {m.architecture for m in held}
     assert _held(members[:700])[:576] == _held(members[:703])[:576]  # what can be used again stays
     assert [_milestone(n) for n in (2, 4, 5, 6, 400)] == [2, 4, 4, 6, 369]
+
+
+def test_now_and_then_it_tries_what_it_knows_least_about() -> None:
+    searcher = make_searcher("surrogate", QUICKSTART, 2, 0, price=PRICE)
+    for index in range(40):
+        architecture = searcher.propose(index)
+        searcher.observe(architecture, measured(architecture), finished=True)
+    assert isinstance(searcher, SurrogateSearcher)
+    deviations = []
+    for index in range(40, 64):  # each as if it were the next
+        row = searcher._features.rows([PRICE(searcher.propose(index))])  # type: ignore[union-attr]
+        deviations.append(float(searcher._model.predict(row)[1][0, 0]))
+    assert np.mean(deviations[3::4]) > 1.1 * np.mean(np.delete(deviations, np.s_[3::4]))

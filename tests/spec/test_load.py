@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from nas_ray.errors import SpecError
-from nas_ray.space import PathSpace, UniformSpace
+from nas_ray.space import PathSpace, UniformSpace, describe_ladder
 from nas_ray.spec import (
     PathSpaceSpec,
     TrialSpec,
@@ -242,6 +242,14 @@ REFUSED = [
     ("search.rungs", [2, 1], "search", "rising"),
     ("search.rungs", [], "search", "rising"),
     ("search.rungs", [0, 1], "search", "rising"),
+    ("search.block_rungs", [2, 1], "search", "rising"),
+    ("search.block_rungs", [5], "", "text.select_batches is 4"),
+    ("search.distill", {"steps": []}, "search.distill.steps", "at least 1"),
+    ("search.distill", {"steps": [5, 5]}, "search.distill", "rising numbers of training steps"),
+    ("search.distill", {"steps": [5], "learning_rate": "fast"}, "search.distill.learning_rate", "a number from 0, or"),
+    ("search.distill", {"steps": [5], "learning_rate": {"low": 2, "high": 1}}, "search.distill.learning_rate", "below"),
+    ("search.distill", {"steps": [5], "learning_rate": {"lo": 2}}, "search.distill.learning_rate", "low, high and log"),
+    ("search.distill", {"steps": [5], "sequences": [4, 4]}, "search.distill.sequences", "different"),
     ("search.rungs", [1, 5], "", "text.select_batches is 4"),
     ("text.splits.train", 0.9, "text.splits", r"add up to 1\.1; accepted: 1"),
     ("text.splits.test", 0, "text.splits.test", "greater than 0"),
@@ -512,3 +520,14 @@ def test_resolved_spec_round_trip(sections: dict[str, Any]) -> None:
     again = parse(TrialSpec, yaml.safe_load(to_yaml(spec)), "x")
     assert again == spec
     assert spec_hash(again) == spec_hash(spec)
+
+
+def test_the_ladder_and_what_is_searched_beside_the_architecture() -> None:
+    given = "{steps: [5, 20], learning_rate: {low: 1.0e-4, high: 1.0e-2}, sequences: [8, 2, 4], weight_decay: 0.1}"
+    search = load_trial("quickstart", ["search.block_rungs=[1]", f"search.distill={given}"]).search
+    assert describe_ladder(search.ladder) == "blocks 1 batches, stitched 1, 2, 4 batches, distilled 5, 20 steps"
+    assert [str(rung) for rung in search.ladder[:2]] == ["blocks 1 batch", "stitched 1 batch"]
+    assert search.distill is not None
+    assert search.distill.middle == {"learning_rate": 0.001, "sequences": 4}
+    assert search.distill.most_sequences == 8
+    assert load_trial("quickstart").search.distill is None

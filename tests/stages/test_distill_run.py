@@ -68,7 +68,7 @@ def test_killed_at_any_report_a_joint_search_ends_as_an_undisturbed_one(
     assert len({row["candidate_id"] for row in rows}) == len(rows) == 15
     explored = [found for row, found in zip(candidates, chosen, strict=True) if row["origin"] != "front"]
     assert len({found["learning_rate"] for found in explored}) > 3
-    assert Counter(row["fidelity"] for row in rows if row["status"] == "completed").keys() == {"distilled, 8 steps"}
+    assert Counter(row["fidelity"] for row in rows if row["status"] == "completed").keys() == {"distilled 8 steps"}
     kept = {folder.name for folder in (killed / "students").iterdir()}
     assert kept >= {row["candidate_id"] for row in rows if row["pareto"]}
     assert kept < {row["candidate_id"] for row in rows}
@@ -84,7 +84,7 @@ def test_rungs_of_block_losses_judge_what_the_tables_only_sampled(
     rows = rows_of(api.search(str(file), storage=tmp_path / "runs").folder)
     candidates = [row for row in rows if row["kind"] == "candidate"]
     assert any(row["table_loss"] is None for row in candidates), "all paths had been scored"
-    stopped = [row for row in candidates if row["fidelity"] == "blocks, 1 batch"]
+    stopped = [row for row in candidates if row["fidelity"] == "blocks 1 batch"]
     assert all(row["status"] == "stopped" and row["select_loss"] is None for row in stopped)
     assert stopped
     assert any(row["pareto"] for row in candidates)
