@@ -33,15 +33,21 @@ from nas_ray.tracking import local_uri
 
 ROOT = Path(__file__).parent.parent
 ROWS = ROOT / "benchmarks" / "results" / "kills.jsonl"
-NUM_CANDIDATES, NUM_KILLS, SECONDS = 240, 20, 0.02
-QUICKSTART_KILLS, QUICKSTART_SECONDS = 5, (15.0, 75.0)
+SECONDS = 0.02  # a rung
+QUICKSTART_SECONDS = (15.0, 75.0)  # between two kills
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("run", "quickstart"):
-        commands.add_parser(name).add_argument("folder", type=Path, nargs="?")
+        command = commands.add_parser(name)
+        command.add_argument("folder", type=Path, nargs="?")
+        command.add_argument("--kills", type=int, default={"run": 20, "quickstart": 5}[name])
+        command.add_argument("--rows", type=Path, default=ROWS, help="where rows go")
+        if name == "run":
+            command.add_argument("--candidates", type=int, default=240)
+            command.add_argument("--in-flight", type=int, nargs="+", default=(1, 2))
     commands.add_parser("drive").add_argument("folder", type=Path)
     args = parser.parse_args()
     if args.command == "drive":
@@ -49,22 +55,22 @@ def main() -> None:
         return
     storage = args.folder or Path(tempfile.mkdtemp(prefix="nas_ray-kills-"))
     if args.command == "quickstart":
-        keep(quickstart(storage))
+        keep(args.rows, quickstart(storage, args.kills))
         return
-    for in_flight in (1, 2):
-        keep(by_table(storage, in_flight))
+    for in_flight in args.in_flight:
+        keep(args.rows, by_table(storage, in_flight, args.candidates, args.kills))
 
 
-def keep(row: dict[str, Any]) -> None:
+def keep(rows: Path, row: dict[str, Any]) -> None:
     row |= {"load_average": round(os.getloadavg()[1], 1), "cores": os.cpu_count()}
-    with ROWS.open("a") as file:
+    with rows.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(row)
 
 
-def by_table(storage: Path, in_flight: int) -> dict[str, Any]:
+def by_table(storage: Path, in_flight: int, candidates: int, kills: int) -> dict[str, Any]:
     """One search that is killed, beside one that is not."""
-    settings = (f"search.num_candidates={NUM_CANDIDATES}", f"search.max_concurrent={in_flight}")
+    settings = (f"search.num_candidates={candidates}", f"search.max_concurrent={in_flight}")
     whole, killed = (make_run(storage / f"{name}-{in_flight}", SECONDS, *settings) for name in ("whole", "killed"))
     began = time.monotonic()
     subprocess.run(driver(whole), env=environment(), check=True)
@@ -72,7 +78,7 @@ def by_table(storage: Path, in_flight: int) -> dict[str, Any]:
 
     rng, restarts = random.Random(in_flight), []
     journal = killed.folder / "journal.jsonl"
-    for moment in sorted(rng.sample(range(1, num_lines(whole.folder / "journal.jsonl") - 2), NUM_KILLS)):
+    for moment in sorted(rng.sample(range(1, num_lines(whole.folder / "journal.jsonl") - 2), kills)):
         began = time.monotonic()
         line = max(moment, num_lines(journal) + 1)  # not before it searches again
         kill(driver(killed), partial(reaches, journal, line), rng.random() * 0.2)
@@ -82,24 +88,24 @@ def by_table(storage: Path, in_flight: int) -> dict[str, Any]:
     same = same_files(whole, killed)
     assert same or in_flight > 1, "the front is not that of an undisturbed run"
     return {
-        "benchmark": "kills", "search": "table", "in_flight": in_flight, "kills": NUM_KILLS, **found,
+        "benchmark": "kills", "search": "table", "in_flight": in_flight, "kills": kills, **found,
         "as_undisturbed": same, "undisturbed_s": round(undisturbed, 1), "longest_life_s": round(max(restarts), 1),
     }  # fmt: skip
 
 
-def quickstart(storage: Path) -> dict[str, Any]:
+def quickstart(storage: Path, kills: int) -> dict[str, Any]:
     """The real one, from the first stage to the last."""
     rng = random.Random(0)
     search = [sys.executable, "-m", "nas_ray.cli", "search", "quickstart", "--storage", str(storage)]
     stages = []
-    for _ in range(QUICKSTART_KILLS):
+    for _ in range(kills):
         seconds = rng.uniform(*QUICKSTART_SECONDS)
         kill(search, lambda: True, seconds)
         (folder,) = storage.glob("quickstart-*")
         stages.append(sum(Run.open(folder).is_done(stage) for stage in ("profile", "supernet", "tabulate", "search")))
     subprocess.run(search, env=environment(), check=True)
     run = Run.open(folder)
-    return {"benchmark": "kills", "search": "quickstart", "kills": QUICKSTART_KILLS, "stages_done": stages} | check(run)
+    return {"benchmark": "kills", "search": "quickstart", "kills": kills, "stages_done": stages} | check(run)
 
 
 # -- killing -----------------------------------------------------------------------------------------------------------

@@ -113,13 +113,15 @@ def waits(candidates: list[list[Moment]], slots: int) -> list[float]:
 
 def ours(system: str, storage: Path, candidates: int, slots: int) -> dict[str, Any]:
     run = make_run(storage, SECONDS, f"search.num_candidates={candidates}", f"tracking.enabled={'MLflow' in system}")
-    busy = time.process_time()
-    wall, _ = search(run, slots)
-    return figures(system, read_moments(run.folder / "trace"), wall, time.process_time() - busy, slots)
+    wall, processor, _ = search(run, slots)
+    return figures(system, read_moments(run.folder / "trace"), wall, processor, slots)
 
 
-def search(run: Run, slots: int, halfway: Callable[[], None] | None = None) -> tuple[float, float]:
-    """Seconds until everything was drained, and until the last candidate ended; ``halfway`` is called then."""
+def search(run: Run, slots: int, in_between: Callable[[], None] | None = None) -> tuple[float, float, float]:
+    """Seconds until everything was drained, those of the driver's processor, and those until the last candidate ended.
+
+    ``in_between`` is called after a third of the candidates.
+    """
     from nas_ray.cluster import run_search
     from nas_ray.search import SearchSession
     from nas_ray.stages._candidates import open_session
@@ -131,16 +133,17 @@ def search(run: Run, slots: int, halfway: Callable[[], None] | None = None) -> t
     session, called = open_session(context, tracker), []
 
     def progress(now: SearchSession) -> None:
-        if halfway is not None and not called and now.num_done >= run.spec.search.num_candidates // 3:
+        if in_between is not None and not called and now.num_done >= run.spec.search.num_candidates // 3:
             called.append(True)
-            halfway()
+            in_between()
 
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     run_search(session, table_config(context), [], None, max_concurrent=slots, progress=progress)  # type: ignore[arg-type]
     ended = time.monotonic() - began
     session.journal.close()
+    assert tracker.flush(600) or in_between is not None
     context.close()
-    return time.monotonic() - began, ended
+    return time.monotonic() - began, time.process_time() - busy, ended
 
 
 # -- stock -------------------------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ def outage(storage: Path, candidates: int, slots: int) -> dict[str, Any]:
         run = make_run(
             storage / f"{state}-{number}", SECONDS, f"search.num_candidates={candidates}", f"tracking.uri={server.uri}"
         )
-        _, seconds = search(run, slots, server.kill if state == "away" else None)
+        *_, seconds = search(run, slots, server.kill if state == "away" else None)
         rates[state].append(candidates / seconds)
         if state == "away":
             server.start()

@@ -1,4 +1,7 @@
-"""The proof that a search can be killed at any moment: `kill -9` of a real driver, twenty times in one search."""
+"""The proof that a search can be killed at any moment: `kill -9` of a real driver, twenty times in one search.
+
+Without Ray; `benchmarks/kills.py` does the same through Tune and MLflow.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -54,6 +58,17 @@ def test_killed_at_twenty_random_moments_the_search_is_that_of_an_undisturbed_dr
         assert read_parquet(killed / name) == read_parquet(whole / name)
     candidates = read_parquet(killed / "candidates.parquet")[0]["candidate_id"]
     assert sorted(candidates) == sorted(ended)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("in_flight", ["1", "2"])
+def test_the_same_through_tune_with_mlflow(in_flight: str, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "kills.py"
+    options = ["--in-flight", in_flight, "--rows", str(tmp_path / "rows.jsonl")]
+    done = subprocess.run([sys.executable, script, "run", tmp_path, *options], env=environment(), check=False)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "rows.jsonl").read_text())["kills"] == NUM_KILLS
 
 
 def before_the_search(whole: Path, storage: Path) -> Path:
