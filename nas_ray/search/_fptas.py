@@ -106,7 +106,7 @@ def statement(epsilon: int, candidates: int, tuples: int, steps: int, thetas: in
     return (
         f"{candidates} of {tuples} architectures (every {epsilon}-th in the intrinsic order), {thetas} hyperparameter "
         f"sets, {steps} steps each. de Wynter (2020): with a Lipschitz smooth loss, strongly convex in clipped weights, "
-        f"and stochastic gradients of bounded size, an approximation ratio of at most |1 - epsilon| = {abs(1 - epsilon)} "
-        f"in W. Read here as: relative to the best W of all {tuples} by the same surrogates after {steps} steps, not to "
-        "any measured task. No transformer meets these assumptions as it stands."
+        "and stochastic gradients of bounded size, an approximation ratio of at most |1 - epsilon| = "
+        f"{abs(1 - epsilon)} in W. Read here as: relative to the best W of all {tuples} by the same surrogates after "
+        f"{steps} steps, not to any measured task. No transformer meets these assumptions as it stands."
     )
