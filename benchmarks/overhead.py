@@ -208,6 +208,9 @@ def sleeper() -> type:
             keep_moment(self.trace, self.trial_id, began)
             return {"loss": loss, "done": self.rung == RUNGS}
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing to keep; Tune asks for it when a trial is stopped."""
+
     return Sleeper
 
 

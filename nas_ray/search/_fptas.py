@@ -105,7 +105,7 @@ def statement(epsilon: int, candidates: int, tuples: int, steps: int, thetas: in
     """What the papers promise of the answer, under which assumptions, and how their bound is read here."""
     return (
         f"{candidates} of {tuples} architectures (every {epsilon}-th in the intrinsic order), {thetas} hyperparameter "
-        f"sets, {steps} steps each. de Wynter (2020): with a Lipschitz smooth loss, strongly convex in clipped weights, "
+        f"sets, {steps} steps each. de Wynter (2020): with a smooth, strongly convex loss in clipped weights, "
         "and stochastic gradients of bounded size, an approximation ratio of at most |1 - epsilon| = "
         f"{abs(1 - epsilon)} in W. Read here as: relative to the best W of all {tuples} by the same surrogates after "
         f"{steps} steps, not to any measured task. No transformer meets these assumptions as it stands."
