@@ -50,13 +50,13 @@ def find(name: str, folder: str, what: str) -> Path:
 
 
 def load_trial(name: str, overrides: Sequence[str] = ()) -> TrialSpec:
-    """The trial spec called ``name``, with ``a.b=c`` overrides.
+    """The trial spec called ``name``, with ``a.b=c`` overrides; ``base`` in it names a spec that it starts from.
 
     Raises:
         SpecError: no such spec, not YAML, an unknown key or a value that is not accepted.
     """
     file = find(name, "trials", "trial spec")
-    data = _read(file)
+    data = _with_base(file, ())
     for override in overrides:
         _override(data, override)
     return parse(TrialSpec, data, _shown(file))
@@ -155,6 +155,25 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpecError("holds no keys; accepted: a YAML mapping", file=_shown(file))
     return data
+
+
+def _with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """What ``file`` holds over what its ``base`` holds; ``above``: the files whose base it is."""
+    data = _read(file)
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    beside = file.parent / str(base)
+    found = beside if beside.is_file() else find(str(base), "trials", "trial spec")
+    if found.resolve() in (file.resolve(), *above):
+        raise SpecError(f"'{base}' starts from this file itself; accepted: another spec", file=_shown(file), key="base")
+    return _merged(_with_base(found, (*above, file.resolve())), data)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings key by key; any other value of ``over`` replaces that of ``under``."""
+    both = {k: _merged(under[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(under.get(k), dict)}
+    return {**under, **over, **both}
 
 
 def _override(data: dict[str, Any], override: str) -> None:

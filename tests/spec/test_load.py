@@ -531,3 +531,30 @@ def test_the_ladder_and_what_is_searched_beside_the_architecture() -> None:
     assert search.distill.middle == {"learning_rate": 0.001, "sequences": 4}
     assert search.distill.most_sequences == 8
     assert load_trial("quickstart").search.distill is None
+
+
+def test_a_spec_starts_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: quickstart\nname: mine\nsupernet: {steps: 7}\nsearch: {rungs: [4]}\n")
+    (tmp_path / "its.yaml").write_text("base: mine.yaml\nname: its\nsupernet: {basis: auto}\n")
+    mine, its = (load_trial(str(tmp_path / f"{name}.yaml")) for name in ("mine", "its"))
+    quickstart = load_trial("quickstart")
+    changed = {"steps": 7}
+    assert mine.supernet == quickstart.supernet.model_copy(update=changed)
+    assert mine.text == quickstart.text
+    assert mine.search.rungs == (4,)
+    assert its.supernet == quickstart.supernet.model_copy(update={**changed, "basis": "auto"})
+    assert its.name == "its"
+    (tmp_path / "round.yaml").write_text("base: trip.yaml\n")
+    (tmp_path / "trip.yaml").write_text("base: round.yaml\n")
+    for name, message in (("round", "starts from this file itself"), ("lost", "unknown trial spec 'quickstrat'")):
+        (tmp_path / "lost.yaml").write_text("base: quickstrat\n")
+        with pytest.raises(SpecError, match=message):
+            load_trial(str(tmp_path / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("millions", [60, 30, 10, 5])
+def test_the_papers_budgets_differ_from_its_settings_in_the_limit_alone(millions: int) -> None:
+    spec, whole = load_trial(f"nas_bert_{millions}m"), load_trial("nas_bert")
+    assert spec.search.constraints == {"params": millions * 1e6}
+    search = whole.search.model_copy(update={"constraints": spec.search.constraints})
+    assert spec == whole.model_copy(update={"name": spec.name, "description": spec.description, "search": search})
