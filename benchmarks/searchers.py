@@ -125,7 +125,9 @@ def evaluate(args: argparse.Namespace) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     known: dict[str, float] = {row["arch_id"]: row["loss"] for row in _lines(partial)}
     choices = [list(space.block_paths(block)) for block in range(space.num_blocks)]
-    choices[0] = [*choices[0][::2], *choices[0][1::2]]  # at any time, what is there is spread over sizes
+    spread_over_sizes = [*choices[0][::2], *choices[0][1::2]]
+    choices[0] = spread_over_sizes[: args.first_paths]
+    space = _restricted(args.run, choices)
     with _stitching(args) as (context, evaluator, sequences), partial.open("a", encoding="utf-8") as file:
         began, size = time.monotonic(), max(space.embedding_sizes)
         for scored in stitched_losses(evaluator.stitcher, size, choices, sequences, known):
@@ -342,6 +344,7 @@ def main() -> None:
     parser.add_argument("command", choices=("simulate", "evaluate", "check", "search", "table"))
     parser.add_argument("--run", help="folder of a run with tables (and, to evaluate, a trained supernet)")
     parser.add_argument("--latency", help="another latency table of the same space, if the run's is poor")
+    parser.add_argument("--first-paths", type=int, help="only so many paths of the first block")
     parser.add_argument("--calibrate-batches", type=int, default=3, help="for the readouts of the oracle")
     parser.add_argument("--select-batches", type=int, default=1, help="for the losses of the oracle")
     parser.add_argument("--paths", type=int, default=18, help="paths a block")

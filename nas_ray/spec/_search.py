@@ -14,7 +14,7 @@ from nas_ray.spec._frozen import Frozen
 class Searcher(Frozen):
     """How candidates are proposed."""
 
-    name: str = "evolution"
+    name: str = "surrogate"
     """random, evolution, nsga2, tpe, or surrogate: a model of all results so far."""
     options: dict[str, int] = Field(default_factory=dict)
     """Options of that searcher."""
