@@ -43,7 +43,7 @@ class Distill(Frozen):
 
     steps: tuple[int, ...] = Field(min_length=1)
     """Cumulative training steps at which candidates are judged; the learning rate falls to 0 at the last."""
-    learning_rate: float | Range = 3e-4
+    learning_rate: float | Range = 2e-4
     """Peak of the linear schedule; a number, or `{low, high, log}`."""
     sequences: int | tuple[int, ...] = 8
     """Sequences of a training step; a number, or a list to choose from."""
