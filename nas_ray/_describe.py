@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nas_ray.space import PathSpace, UniformSpace
+from nas_ray.space import PathSpace, UniformSpace, describe_ladder
 from nas_ray.spec import (
+    Distill,
     PathSpaceSpec,
+    Range,
     TrialSpec,
     UniformSpaceSpec,
     find,
@@ -64,8 +66,23 @@ def _trial_lines(spec: TrialSpec, space: PathSpace | UniformSpace) -> list[str]:
         f"  teacher {spec.teacher}; text {', '.join(s.source for s in text.sources)}, sequences of "
         f"{text.sequence_length} tokens, inputs {text.inputs}",
         f"  supernet: start {supernet.start}, {supernet.steps} steps of {text.batch_sequences} sequences, {shrink}",
-        f"  search: {search.searcher.name}, objectives {', '.join(search.objectives)}, {bounds or 'no constraints'}",
+        f"  search: {search.searcher.name}, objectives {', '.join(search.objectives)}, {bounds or 'no constraints'}, "
+        f"scheduler {search.scheduler.name}",
+        f"  rungs: {describe_ladder(search.ladder)}{_searched(search.distill)}",
     ]
+
+
+def _searched(distill: Distill | None) -> str:
+    """The hyperparameters that are searched beside the architecture."""
+    if distill is None or not distill.searched:
+        return ""
+    shown = (
+        f"{name} {values.low:g} to {values.high:g}"
+        if isinstance(values, Range)
+        else f"{name} {', '.join(map(str, values))}"
+        for name, values in distill.searched.items()
+    )
+    return f"; searched too: {'; '.join(shown)}"
 
 
 def _space_facts(spec: PathSpaceSpec | UniformSpaceSpec) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray._describe import check, spaces
-from nas_ray.errors import InfeasibleError, RunError, SpecError, unknown
+from nas_ray.errors import InfeasibleError, RunError, SpecError, rounded_up, unknown
 from nas_ray.report import RunReport
 from nas_ray.space import PathSpace
 from nas_ray.spec import Latency, load_space
@@ -167,7 +167,7 @@ def front(
     if rows and not within:
         bounds = {name: bound for name, bound in (bounds or {}).items() if min(r[name] for r in rows) > bound} or bounds
         near = "; ".join(
-            f"the smallest {name} of the front is {min(r[name] for r in rows):.10g}" for name in bounds or {}
+            f"the smallest {name} of the front is {rounded_up(min(r[name] for r in rows))}" for name in bounds or {}
         )
         raise InfeasibleError(f"{folder}: no candidate of the front is within the bounds; {near}.")
     if top is not None:
@@ -188,11 +188,11 @@ def evaluate(
     address: str | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Judge what ``front(..., tables=True)`` answers, to the end, as trials of the run's own search.
+    """Judge what ``front(..., tables=True)`` answers within the run's own constraints, as trials of its search.
 
-    They become candidates of the run like any other (journal, MLflow, report). The answer is as ``front``'s, with what
-    was measured, and a ``verdict``: the best by true loss on *select*, and Kendall's tau of score and true loss, which
-    ``tables/solved.json`` keeps.
+    They become candidates of the run like any other (journal, MLflow, report), and are not stopped early; what the
+    search had stopped before stays as it is. The answer is as ``front``'s, with what was measured, and a ``verdict``:
+    the best by measured loss on *select*, and Kendall's tau of score and loss, which ``tables/solved.json`` keeps.
 
     Raises:
         RunError: the run is not finished. NasRayError: as ``front`` and ``resume``.
@@ -200,6 +200,9 @@ def evaluate(
     run = Run.open(Path(folder))
     if not run.is_done("test"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
+    bounds = dict(bounds or {})
+    for metric, bound in run.spec.search.constraints.items():
+        bounds[metric] = min(bound, bounds.get(metric, bound))
     asked = front(folder, bounds=bounds, top=top, tables=True)
     overrides = evaluation_overrides(run, [row["arch_id"] for row in asked["candidates"]])
     if overrides:

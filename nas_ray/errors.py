@@ -55,6 +55,12 @@ class TextError(_InputError):
     """The text is missing, empty or not text."""
 
 
+def rounded_up(value: float) -> str:
+    """Ten digits that are no less than ``value``: a bound of so much can be met."""
+    shown = f"{value:.10g}"
+    return shown if float(shown) >= value else f"{value + abs(value) * 1e-9:.10g}"
+
+
 class InfeasibleError(NasRayError):
     """No architecture meets the bounds."""
 

@@ -32,19 +32,20 @@ class SharedRun:
     threads: int
 
 
-_JUDGES: dict[str, Judge] = {}
+_JUDGES: dict[tuple[str, ...], Judge] = {}
 
 
 def _judge(shared: SharedRun) -> Judge:
     """One judge a worker process, whichever trial or task comes first."""
     import torch
 
-    key = shared.config.evaluator.key
+    config = shared.config  # of one run, but perhaps with another ladder or plan, or over other weights
+    key = (config.evaluator.key, str(config.ladder), str(config.distill), *map(str, shared.blocks))
     if key not in _JUDGES:
         torch.set_num_threads(shared.threads)
         _JUDGES.clear()
         text = None if shared.text is None else ray.get(shared.text)
-        _JUDGES[key] = shared.config.build(ray.get(list(shared.blocks)), text)
+        _JUDGES[key] = config.build(ray.get(list(shared.blocks)), text)
     return _JUDGES[key]
 
 

@@ -139,6 +139,11 @@ class Checkpoints:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        for file in self.folder.glob("step-*"):
+            file.unlink(missing_ok=True)
+
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The newest checkpoint that can be read, or None."""
         for file in sorted(self.folder.glob("step-*.json"), reverse=True):

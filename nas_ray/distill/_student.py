@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -106,12 +107,16 @@ class StudentTraining:
         is_last = self.step == self.plan.steps[-1]
         if not is_last:  # a finished student needs no optimizer
             tensors |= {f"trainer/{name}": tensor for name, tensor in self.trainer.state().items()}
-        self.checkpoints.save(self.step, tensors, {"key": self.plan.key}, keep=1 if is_last else 2)
+        with suppress(OSError):  # a full disk ends the keeping, not the training: it can be done again to the bit
+            self.checkpoints.save(self.step, tensors, {"key": self.plan.key}, keep=1)
 
     @torch.no_grad()
     def _resume(self) -> None:
         found = self.checkpoints.load()
-        if found is None or found[1].get("key") != self.plan.key:
+        if found is None:
+            return
+        if found[1].get("key") != self.plan.key:  # of other weights or settings: it would hide those to come
+            self.checkpoints.clear()
             return
         tensors, state = found
         for name, parameter in self.trainer.names.items():

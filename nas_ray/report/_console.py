@@ -110,7 +110,7 @@ def solved_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int,
     """Architectures by the tables, with what was measured of them."""
     table = _table(f"{len(rows)} architectures by the tables")
     table.add_column("candidate", no_wrap=True)
-    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "score", "table", "select"):
+    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "score", "table", "measured"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("architecture", min_width=24, overflow="fold")
     for row in rows:
@@ -123,11 +123,11 @@ def solved_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int,
             count(row["flops"]),
             loss(row["score"]),
             loss(row["table_loss"]),
-            loss(row["select_loss"]),
+            f"{loss(row['select_loss'])}{'' if row['status'] in (None, 'completed') else ' ' + row['status']}",
             short(row["arch_id"]),
         )
         table.add_row(*(Text(cell) for cell in cells))
-    legend = "score: summed table losses by size; table: summed losses; select: stitched and measured, where it was; "
+    legend = "score: summed table losses by size; table: summed losses; measured: on *select*, where it was judged; "
     table.caption = f"{legend}guarantee: {escape(guarantee)}"
     table.caption_justify = "left"
     return table

@@ -103,7 +103,7 @@ class TableCheck:
     def sentence(self) -> str:
         """Both, for people."""
         return (
-            f"Kendall's tau {self.kendall_tau:.2f} with the loss of the stitched model over {self.num_candidates} "
+            f"Kendall's tau {self.kendall_tau:.2f} with the measured loss over {self.num_candidates} "
             f"candidates; parameter count alone {self.params_kendall_tau:.2f}"
         )
 

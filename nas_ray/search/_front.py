@@ -116,17 +116,20 @@ def completions(
     backwards = [ends, *reversed(slots[:-1])]
     merge = _Merge(backwards, turned, bounds, [objective], (), max_points, dominated_too=True)
     levels = list(reversed(merge.levels()))
+    counts = [objective, *(j for j, bound in enumerate(bounds) if bound is not None)]
     last = {c.boundary: np.array([seam(c.boundary, None)]) for c in slots[-1]}
     found: list[dict[Hashable, Floats]] = []
     for slot, after in zip(slots[:-1], levels[1:], strict=True):
-        here = dict.fromkeys(choice.boundary for choice in slot)
-        found.append({b: _joined([state.values + np.array(seam(b, state.boundary)) for state in after]) for b in here})
+        found.append({})
+        for boundary in dict.fromkeys(choice.boundary for choice in slot):
+            sums = [state.values + np.array(seam(boundary, state.boundary)) for state in after]
+            found[-1][boundary] = _joined(sums, counts)
     return [*found, last], merge.is_exact
 
 
-def _joined(parts: list[Floats]) -> Floats:
+def _joined(parts: list[Floats], counts: list[int]) -> Floats:
     whole = np.concatenate(parts)
-    return whole[np.isfinite(whole).all(axis=1)]
+    return whole[np.isfinite(whole[:, counts]).all(axis=1)]
 
 
 class _Merge:

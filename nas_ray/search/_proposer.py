@@ -12,7 +12,7 @@ from typing import Generic
 
 import numpy as np
 
-from nas_ray.errors import InfeasibleError, SpaceError
+from nas_ray.errors import InfeasibleError, SpaceError, rounded_up
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
 from nas_ray.search._searcher import A, Searcher, Space
@@ -72,6 +72,11 @@ class Proposer(Generic[A]):
         self._members: list[tuple[A, Mapping[str, float]]] | None = None
         self._exhausted = False
         self._closest: dict[str, float] = {}
+
+    @property
+    def num_enqueued(self) -> int:
+        """Those that are still to be given out, and all that were."""
+        return len(self._enqueued) + len(self._proposals)
 
     def ask(self) -> Proposal[A] | None:
         """The next proposal; None after ``num_candidates``, or when no new feasible architecture is left.
@@ -190,7 +195,7 @@ class Proposer(Generic[A]):
             least = self._closest[constraint.metric]
             sentences.append(
                 f"{constraint.metric}: found the bound {constraint.bound:.10g}; "
-                f"the smallest value seen is {least:.10g}."
+                f"the smallest value seen is {rounded_up(least)}."
             )
         return " ".join([*sentences, "Raise a bound."])
 

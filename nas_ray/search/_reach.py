@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from nas_ray.errors import InfeasibleError
+from nas_ray.errors import InfeasibleError, rounded_up
 from nas_ray.search._front import Choice, Seam, exact_front
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def require_feasible(
 
 
 def _sentence(metric: str, bound: float, least: float, when: str) -> str:
-    return f"{metric}: found the bound {bound:.10g}; the smallest reachable value{when} is {least:.10g}."
+    return f"{metric}: found the bound {bound:.10g}; the smallest reachable value{when} is {rounded_up(least)}."
 
 
 def spread(points: Sequence[T], count: int, key: Callable[[T], float]) -> list[T]:

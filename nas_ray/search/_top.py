@@ -41,8 +41,8 @@ def exact_top(
     wanted = count
     while True:
         points, dropped, is_exact = _Top(slots, seam, bounds, objective, max_points).run(wanted)
-        if not dropped or len(points) >= count:
-            break
+        if not dropped or len(points) >= count or len(points) + dropped < wanted:
+            break  # found, or all that there are
         wanted += dropped + count  # some met the bounds only but for rounding
     what = "exact: no other combination of the tables' choices that meets the bounds has a lower sum"
     thinned = f"thinned to {max_points} partial sums a state: combinations beside these may be as good"

@@ -160,14 +160,22 @@ def _read(file: Path) -> dict[str, Any]:
 def _with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """What ``file`` holds over what its ``base`` holds; ``above``: the files whose base it is."""
     data = _read(file)
-    base = data.pop("base", None)
-    if base is None:
+    if "base" not in data:
         return data
+    base = data.pop("base")
     beside = file.parent / str(base)
-    found = beside if beside.is_file() else find(str(base), "trials", "trial spec")
+    try:
+        found = beside if beside.is_file() else find(str(base), "trials", "trial spec")
+    except SpecError as error:
+        raise SpecError(str(error), file=_shown(file), key="base") from error
     if found.resolve() in (file.resolve(), *above):
         raise SpecError(f"'{base}' starts from this file itself; accepted: another spec", file=_shown(file), key="base")
-    return _merged(_with_base(found, (*above, file.resolve())), data)
+    under = _with_base(found, (*above, file.resolve()))
+    if "kind" in under:
+        raise SpecError(f"'{base}' is a search space; accepted: a trial spec", file=_shown(file), key="base")
+    if (space := found.parent / str(under.get("space"))).is_file():
+        under["space"] = str(space.resolve())  # named beside its own file
+    return _merged(under, data)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def _make_room(run: Run, start: str) -> None:
     if "search" in again:
         shutil.rmtree(run.folder / "students", ignore_errors=True)
         set_aside(run.folder / "journal.jsonl")
-    run.keep_inputs(name for name in fingerprints(run.spec) if not _may_change(name, start))
-    run.forget_stages(again)
+    kept = [name for name in fingerprints(run.spec) if not _may_change(name, start)]
+    run.forget_stages(again, inputs=kept)  # last: what is missing above is not done, whatever the manifest says
 
 
 def _trains_anew(run: Run, start: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from nas_ray._machine import num_cores, processor
 from nas_ray.errors import SpecError
@@ -82,8 +83,10 @@ def check_latency(latency: Latency) -> None:
     """Whether the device to measure on is here.
 
     Raises:
-        SpecError: it is not.
+        SpecError: it is not. TableError: the table that is given cannot be read.
     """
+    if latency.table is not None:
+        PartTable.read(Path(latency.table))
     if latency.device == "cuda" and latency.table is None and not _has_gpu():
         raise SpecError(
             "found cuda, torch finds no GPU here; accepted: cpu, or as latency.table a table that "

@@ -111,7 +111,17 @@ def _read_list(file: Path) -> list[str]:
         raise SpecError(
             f"cannot be read: {error}; accepted: a text file of arch_ids, one a line", file=str(file)
         ) from error
-    found = [line for line in lines if line and not line.startswith("#")]
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            parse_architecture(line, 1)
+        except SpaceError as error:
+            raise SpecError(
+                f"{error} Tables show them as `--json` does: arch_id", file=f"{file}, line {number}"
+            ) from error
+        found.append(line)
     if not found:
         raise SpecError("holds no arch_id; accepted: one a line, as `nas-ray front RUN --json` shows", file=str(file))
     return found

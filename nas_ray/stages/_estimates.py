@@ -254,6 +254,15 @@ class Estimate:
         """The two newest checkpoints of one block: weights and both moments."""
         return 2 * 3 * self.weights * 4
 
+    @property
+    def student_bytes(self) -> int:
+        """Checkpoints of all candidates that are distilled, if each is as large as the largest."""
+        search = self.spec.search
+        if search.distill is None:
+            return 0
+        largest = self.space.num_blocks * max(path.num_params() for path in self.space.paths)
+        return 3 * 4 * largest * (search.num_candidates + REFERENCES)
+
     def memory(self) -> Memory:
         """The first block's worker, which holds the embeddings too, at its widest point."""
         shape, spec = self.shape, self.spec.supernet

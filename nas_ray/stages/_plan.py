@@ -100,7 +100,7 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
 
 def _room(estimate: Estimate) -> list[str]:
     """Memory and disk of a block worker."""
-    memory = estimate.memory()
+    memory, students = estimate.memory(), estimate.student_bytes
     uses = [
         ("weights", memory.weights),
         ("gradients", memory.gradients),
@@ -116,6 +116,7 @@ def _room(estimate: Estimate) -> list[str]:
         f"disk        a block {_bytes(estimate.cached_bytes + estimate.checkpoint_bytes)}: boundary cache "
         f"{_bytes(estimate.cached_bytes)} of the {_bytes(estimate.boundary_bytes)} of an epoch, two checkpoints "
         f"{_bytes(estimate.checkpoint_bytes)}",
+        *([f"            students {_bytes(students)} at most: weights and moments"] if students else []),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +166,11 @@ class Run:
         found = manifest["specs"][key]
         return _parse(found["spec"], found["space"], self.folder)
 
-    def forget_stages(self, stages: Iterable[str]) -> None:
-        """Let ``stages`` be neither done nor begun."""
+    def forget_stages(self, stages: Iterable[str], inputs: Collection[str] | None = None) -> None:
+        """Let ``stages`` be neither done nor begun; of the inputs remember only ``inputs``, if given."""
         manifest = self.manifest
+        if inputs is not None:
+            manifest["inputs"] = {name: value for name, value in self.inputs.items() if name in inputs}
         for stage in stages:
             for part in ("stages", "interrupted", "begun"):
                 manifest.get(part, {}).pop(stage, None)
@@ -190,11 +192,6 @@ class Run:
         """Remember what inputs hold."""
         manifest = self.manifest
         self._write({**manifest, "inputs": {**manifest.get("inputs", {}), **inputs}})
-
-    def keep_inputs(self, names: Iterable[str]) -> None:
-        """Forget what all other inputs held."""
-        manifest, kept = self.manifest, set(names)
-        self._write({**manifest, "inputs": {name: value for name, value in self.inputs.items() if name in kept}})
 
     def _write(self, manifest: Mapping[str, Any]) -> None:
         write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nas_ray._files import write_text
@@ -35,6 +36,7 @@ def solve(run: Run, objectives: Sequence[str], bounds: Mapping[str, float], top:
     quality = QualityTable.read(run.folder / "tables" / "quality.parquet")
     metrics = list(dict.fromkeys([*(name for name in objectives if name != "loss"), *bounds, "encoder_params"]))
     problem = table_problem(costs, quality, metrics)
+    bounds = {metric: bound for metric, bound in bounds.items() if math.isfinite(bound)}
     problem.require_feasible(bounds)
     if top is None:
         found = problem.front(["score", *(name for name in objectives if name != "loss")], bounds)
@@ -42,11 +44,11 @@ def solve(run: Run, objectives: Sequence[str], bounds: Mapping[str, float], top:
         found = problem.top(top, bounds)
     judged = _candidates(run)
     rows: list[dict[str, Any]] = []
-    known = {row["arch_id"]: row for row in judged if not row["hyperparameters"]}
+    known = _by_architecture(judged)
     for point in found.points:
         architecture = problem.architecture(point.names)
         row = {
-            "candidate_id": task_id(architecture),
+            "candidate_id": known.get(architecture.arch_id, {}).get("candidate_id", task_id(architecture)),
             "arch_id": architecture.arch_id,
             **{name: _whole(name, value) for name, value in costs.of(architecture).items()},
             "table_loss": quality.total(architecture),
@@ -80,7 +82,7 @@ def verdict(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     How many were judged to the end, Kendall's tau of score and of stitched loss on *select*, and the best of them.
     """
-    known = {row["arch_id"]: row for row in _candidates(run) if row["status"] == "completed"}
+    known = _by_architecture(row for row in _candidates(run) if row["status"] == "completed")
     judged = [known[row["arch_id"]] | {"score": row["score"]} for row in rows if row["arch_id"] in known]
     found: dict[str, Any] = {"asked": len(rows), "judged": len(judged), "kendall_tau": None, "best": None}
     if judged:
@@ -92,6 +94,16 @@ def verdict(run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found["kendall_tau"] = float(kendalltau(scores, losses).statistic)
     write_text(run.folder / "tables" / "solved.json", json.dumps(found, indent=1))
     return found
+
+
+def _by_architecture(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A row for each arch_id; of several with hyperparameters of their own the finished one of least loss."""
+
+    def worth(row: dict[str, Any]) -> tuple[bool, float]:
+        loss = row["select_loss"]
+        return row["status"] != "completed", math.inf if loss is None else loss
+
+    return {row["arch_id"]: row for row in sorted(rows, key=worth, reverse=True)}
 
 
 def _candidates(run: Run) -> list[dict[str, Any]]:
@@ -110,7 +122,7 @@ def _guarantee(found: Front, costs: Costs, quality: QualityTable, judged: list[d
     losses = (
         "losses not compared yet"
         if agreed is None
-        else f"Kendall's tau {agreed.tables:.2f} between summed and stitched loss over {agreed.candidates} "
+        else f"Kendall's tau {agreed.tables:.2f} between summed and measured loss over {agreed.candidates} "
         f"(parameter count alone {agreed.params:.2f})"
     )
     scope = str(about["guarantee"]).removeprefix("exact over ")

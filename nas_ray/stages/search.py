@@ -28,6 +28,12 @@ def run(context: Context) -> list[Path]:
         f"{session.num_references} references; rungs: {describe_ladder(search.ladder)}"
     )
 
+    left = session.proposer.num_enqueued - search.num_candidates
+    if left > 0 and not session.outcomes:
+        console.say(
+            f"  the last {left} enqueued find no room in search.num_candidates, which is {search.num_candidates}"
+        )
+
     def progress(now: SearchSession) -> None:
         stopped = sum(outcome.status == "stopped" for outcome in now.outcomes.values())
         console.progress(now.num_done, total, "candidates", f"{stopped} stopped early")

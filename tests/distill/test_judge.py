@@ -92,6 +92,17 @@ def test_checkpoints_of_other_weights_or_settings_are_not_continued(judge: Any) 
     assert faster[3:] != fresh[3:]
 
 
+def test_a_full_disk_ends_the_keeping_and_not_the_training(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = losses(judge(), Assignment("whole", ARCH))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nas_ray.distill._student.Checkpoints.save", full)
+    assert losses(judge(), Assignment("full", ARCH)) == whole
+    assert losses(judge(), Assignment("full", ARCH), first=4) == whole[4:]
+
+
 def test_hyperparameters_of_its_own(judge: Any) -> None:
     plain = losses(judge(), Assignment("a", ARCH))
     own = losses(judge(), Assignment("b", ARCH, {"learning_rate": 1e-3, "sequences": 4}))

@@ -64,6 +64,19 @@ def test_forbidden_seams_and_values_that_are_not_finite() -> None:
     assert exact_top(slots, seam, [None, 1.0], 5).points == ()
 
 
+def test_what_meets_a_bound_but_for_rounding_is_left_out_and_ends() -> None:
+    slots = [[Choice("a", 0, (1.0, 0.1))], [Choice("b", 0, (1.0, 0.2)), Choice("c", 0, (2.0, 0.1))]]
+    found = exact_top(slots, lambda a, b: (0.0, 0.0), [None, 0.3], 5)  # 0.1 + 0.2 > 0.3
+    assert [point.names for point in found.points] == [("a", "c")]
+    assert [point.names for point in exact_top(slots, lambda a, b: (0.0, 0.0), [None, 0.3], 1).points] == [("a", "c")]
+
+
+def test_a_metric_that_does_not_count_may_be_anything() -> None:
+    slots = [[Choice("a", 0, (1.0, 1.0, float("nan")))], [Choice("b", 0, (1.0, 2.0, float("inf")))]]
+    found = exact_top(slots, lambda a, b: (0.0, 0.0, 0.0), [None, 9.0, None], 2)
+    assert [point.names for point in found.points] == [("a", "b")]
+
+
 def integer_program(slots: Slots, seam: Any, bounds: list[Any]) -> float | None:
     """The optimum by ``scipy.optimize.milp``: one variable a choice, and one a pair of boundaries at each seam."""
     from scipy.optimize import Bounds, LinearConstraint, milp

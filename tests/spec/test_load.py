@@ -546,7 +546,10 @@ def test_a_spec_starts_from_its_base(tmp_path: Path) -> None:
     assert its.name == "its"
     (tmp_path / "round.yaml").write_text("base: trip.yaml\n")
     (tmp_path / "trip.yaml").write_text("base: round.yaml\n")
-    for name, message in (("round", "starts from this file itself"), ("lost", "unknown trial spec 'quickstrat'")):
+    for name, message in (
+        ("round", "starts from this file itself"),
+        ("lost", "lost.yaml: base: unknown trial spec 'quickstrat'"),
+    ):
         (tmp_path / "lost.yaml").write_text("base: quickstrat\n")
         with pytest.raises(SpecError, match=message):
             load_trial(str(tmp_path / f"{name}.yaml"))
