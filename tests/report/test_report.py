@@ -92,7 +92,7 @@ def test_front_table_is_ordered_and_fits(make: Make) -> None:
 
 def test_humbling_lines_stand_beside_every_loss(make: Make, tmp_path: Path) -> None:
     linear = "ne linear layer for each block: 0.21, 0.19, 0.52 (block losses, refitted)"
-    tau = "0.81 with the loss of the stitched model over 49 candidates; parameter count alone 0.74"
+    tau = "0.81 with the measured loss over 49 candidates; parameter count alone 0.74"
     teacher = [replace(row, floor=0.0) if row.label == "teacher" else row for row in make().rows]
     report = make(rows=tuple(teacher))
     printed = text(front_table(report))

@@ -56,7 +56,7 @@ def test_the_front_of_an_earlier_run_and_a_list_come_after_the_tables_front(
     (run,) = (folder / "warm").glob("tiny-*")
     found = suggested(run)
     origins = [r["origin"] for r in found]
-    assert origins == sorted(origins, key=["front", "user", "warm", "evolution", "random"].index)
+    assert origins == sorted(origins, key=["front", "user", "warm", "surrogate", "random"].index)
     assert {r["arch_id"] for r in found} >= {*own, *front(earlier)}
     assert origins.count("front") + origins.count("user") + origins.count("warm") >= 2 + len(front(earlier))
     assert len({r["arch_id"] for r in found}) == len(found) == 20
@@ -132,7 +132,7 @@ def test_refused(earlier: Path, trial: Path, folder: Path, tmp_path: Path) -> No
     with pytest.raises(SpecError, match="holds no arch_id"):
         search(enqueue=mine)
     mine.write_text(f"{front(earlier)[0]}\ne32/nonsense\n")
-    with pytest.raises(SpecError, match=r"search\.enqueue\.user, item 2: "):
+    with pytest.raises(SpecError, match=r"mine\.txt, line 2: "):
         search(enqueue=mine)
     mine.write_text("e32/32:A2/32:A2\n".replace("A2", front(earlier)[0].split(":")[1].split("/")[0]))
     with pytest.raises(SpecError, match=r"search\.enqueue\.user, item 1: "):
