@@ -20,6 +20,13 @@ from nas_ray.blocks._student import (
     linear_of,
 )
 from nas_ray.blocks._supernet import BlockSupernet
+from nas_ray.blocks._uniform import (
+    UniformStudent,
+    build_layer,
+    build_prediction_head,
+    build_uniform,
+    uniform_config,
+)
 
 __all__ = [
     "Attention",
@@ -36,13 +43,18 @@ __all__ = [
     "SeparableConv",
     "TargetTile",
     "Tokens",
+    "UniformStudent",
+    "build_layer",
     "build_operation",
     "build_part",
+    "build_prediction_head",
     "build_student",
+    "build_uniform",
     "fit_readout",
     "init_operation",
     "linear_of",
     "prior_of",
     "probe_path",
     "reduced_embedding",
+    "uniform_config",
 ]

@@ -4,6 +4,7 @@ from nas_ray.cluster._session import connect, disconnect, num_cpus  # isort: ski
 from nas_ray.cluster._blocks import RayBlocks
 from nas_ray.cluster._checks import check_storage
 from nas_ray.cluster._standalone import run_standalone
+from nas_ray.cluster._teacher import RayOutputs, put, share_outputs
 from nas_ray.cluster._tune import (
     CandidateTrial,
     SessionScheduler,
@@ -15,6 +16,7 @@ from nas_ray.cluster._tune import (
 __all__ = [
     "CandidateTrial",
     "RayBlocks",
+    "RayOutputs",
     "SessionScheduler",
     "SessionSearcher",
     "check_storage",
@@ -22,6 +24,8 @@ __all__ = [
     "disconnect",
     "document_errors",
     "num_cpus",
+    "put",
     "run_search",
     "run_standalone",
+    "share_outputs",
 ]

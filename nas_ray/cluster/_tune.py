@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from nas_ray.cluster._session import cpus_of_a_node, num_cpus
-from nas_ray.distill import Assignment, Judge, JudgeConfig, JudgedCandidate, TrainingText
+from nas_ray.distill import AnyJudge, AnyJudgeConfig, Assignment, Judged, TrainingText
 from nas_ray.search import SearchSession
 
 BUDGET = "budget"  # rungs passed: our own time attribute
@@ -24,28 +24,28 @@ _MAX_FAILURES = 2  # of one trial, lost workers included
 
 @dataclass(frozen=True)
 class SharedRun:
-    """What every trial worker needs: how to build a judge; the blocks' published arrays and the text by reference."""
+    """What every trial worker needs: how to build a judge; the published arrays and the text by reference."""
 
-    config: JudgeConfig
-    blocks: tuple[Any, ...]
+    config: AnyJudgeConfig
+    arrays: tuple[Any, ...]
     text: Any
     threads: int
 
 
-_JUDGES: dict[tuple[str, ...], Judge] = {}
+_JUDGES: dict[tuple[str, ...], AnyJudge] = {}
 
 
-def _judge(shared: SharedRun) -> Judge:
+def _judge(shared: SharedRun) -> AnyJudge:
     """One judge a worker process, whichever trial or task comes first."""
     import torch
 
     config = shared.config  # of one run, but perhaps with another ladder or plan, or over other weights
-    key = (config.evaluator.key, str(config.ladder), str(config.distill), *map(str, shared.blocks))
+    key = (config.key, *map(str, shared.arrays))
     if key not in _JUDGES:
         torch.set_num_threads(shared.threads)
         _JUDGES.clear()
         text = None if shared.text is None else ray.get(shared.text)
-        _JUDGES[key] = config.build(ray.get(list(shared.blocks)), text)
+        _JUDGES[key] = config.build(ray.get(list(shared.arrays)), text)
     return _JUDGES[key]
 
 
@@ -60,7 +60,7 @@ class CandidateTrial(tune.Trainable):
     def _begin(self, config: Mapping[str, Any]) -> None:
         self.rung = config["first_rung"]
         self.assignment = Assignment(config["candidate_id"], config["arch_id"], config["hyperparameters"])
-        self.candidate: JudgedCandidate | None = None
+        self.candidate: Judged | None = None
 
     def step(self) -> dict[str, Any]:
         if self.candidate is None:
@@ -165,8 +165,8 @@ class SessionScheduler(NotPickled, TrialScheduler):
 
 def run_search(
     session: SearchSession,
-    config: JudgeConfig,
-    blocks: list[Any],
+    config: AnyJudgeConfig,
+    arrays: list[Any],
     text: TrainingText | None,
     *,
     max_concurrent: int | None,
@@ -175,7 +175,7 @@ def run_search(
     """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core)."""
     concurrent = max_concurrent or num_cpus()
     threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
-    shared = SharedRun(config, tuple(blocks), _put(text), threads)
+    shared = SharedRun(config, tuple(arrays), _put(text), threads)
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
     errors: dict[str, BaseException] = {}
     trainable = tune.with_resources(tune.with_parameters(CandidateTrial, shared=shared), {"cpu": _CPUS * threads})
@@ -203,14 +203,14 @@ def run_search(
 
 
 def document_errors(
-    config: JudgeConfig,
-    blocks: list[Any],
+    config: AnyJudgeConfig,
+    arrays: list[Any],
     text: TrainingText | None,
     assignments: list[Assignment],
     progress: Callable[[int], None],
 ) -> list[dict[int, tuple[float, int]]]:
     """Errors of every document of the test split for each candidate, as Ray tasks."""
-    shared = ray.put(SharedRun(config, tuple(blocks), _put(text), 1))
+    shared = ray.put(SharedRun(config, tuple(arrays), _put(text), 1))
 
     @ray.remote(num_cpus=_CPUS, max_retries=3)
     def evaluate(shared_run: SharedRun, assignment: Assignment) -> dict[int, tuple[float, int]]:

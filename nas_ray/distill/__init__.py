@@ -1,7 +1,16 @@
 """Block-wise distillation: the training loop, sampling, shrinking, block workers and how they are driven."""
 
 from nas_ray.distill._config import BlockConfig
-from nas_ray.distill._judge import Assignment, Judge, JudgeConfig, JudgedCandidate
+from nas_ray.distill._judge import (
+    AnyJudge,
+    AnyJudgeConfig,
+    Assignment,
+    Judge,
+    JudgeConfig,
+    Judged,
+    JudgedCandidate,
+)
+from nas_ray.distill._outputs import ErrorKind, OutputsConfig, TeacherOutputs, evaluation_arrays
 from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
 from nas_ray.distill._sampling import step_paths, stratified_sample
@@ -10,19 +19,26 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
+from nas_ray.distill._uniform import Outputs, UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
+    "AnyJudge",
+    "AnyJudgeConfig",
     "Assignment",
     "BlockConfig",
     "BlockWorker",
     "Blocks",
     "Checkpoints",
     "DistillPlan",
+    "ErrorKind",
     "Judge",
     "JudgeConfig",
+    "Judged",
     "JudgedCandidate",
     "LocalBlocks",
+    "Outputs",
+    "OutputsConfig",
     "ReplicaGroup",
     "ReplicaLostError",
     "Schedule",
@@ -30,8 +46,13 @@ __all__ = [
     "StandAlone",
     "StandAlonePlan",
     "StudentTraining",
+    "TeacherOutputs",
     "Trainer",
     "TrainingText",
+    "UniformCandidate",
+    "UniformJudge",
+    "UniformJudgeConfig",
+    "evaluation_arrays",
     "has_native_bf16",
     "is_shrunk",
     "join_replicas",

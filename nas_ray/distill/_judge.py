@@ -5,12 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from nas_ray.blocks import PathStudent
-from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
-from nas_ray.measure import CandidateEvaluator, EvaluatorConfig
+from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText, stitched_training
+from nas_ray.measure import CandidateEvaluator, Errors, EvaluatorConfig
 from nas_ray.space import Rung
+
+
+class Judged(Protocol):
+    """A candidate under judgement."""
+
+    def loss(self, rung_index: int) -> float:
+        """The loss at a rung."""
+
+
+class AnyJudge(Protocol):
+    """Judges candidates, one at a time: those of path spaces by ``Judge``, plain encoders by ``UniformJudge``."""
+
+    def begin(self, assignment: Assignment) -> Judged:
+        """The candidate, not yet assembled."""
+
+    def document_errors(self, assignment: Assignment) -> Errors:
+        """Errors of every test document, of the candidate as the last rung leaves it."""
+
+
+class AnyJudgeConfig(Protocol):
+    """How to build a judge anywhere; configurations of one ``key`` judge alike from the same arrays."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]: ...
+
+    def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> AnyJudge:
+        """The judge, from published arrays and, to train, the training text."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +52,14 @@ class JudgeConfig:
     select_batches: int
     distill: DistillPlan | None = None
 
-    def build(self, blocks: Sequence[Mapping[str, Any]], text: TrainingText | None) -> Judge:
-        """The judge; a benchmark's subclass has one that looks losses up."""
-        return Judge(self, blocks, text)
+    @property
+    def key(self) -> str:
+        """Equal for configurations that judge alike from the same arrays."""
+        return f"{self.evaluator.key} {self.ladder} {self.distill}"
+
+    def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> Judge:
+        """The judge over the blocks' arrays; a benchmark's subclass has one that looks losses up."""
+        return Judge(self, arrays, text)
 
 
 @dataclass(frozen=True)
@@ -49,7 +84,7 @@ class Judge:
         """The candidate, not yet assembled."""
         return JudgedCandidate(self, assignment)
 
-    def document_errors(self, assignment: Assignment) -> dict[int, tuple[float, int]]:
+    def document_errors(self, assignment: Assignment) -> Errors:
         """Squared error and tokens of every test document, of the candidate as the last rung leaves it."""
         return self.evaluator.document_errors(self.begin(assignment).finished())
 
@@ -86,14 +121,15 @@ class JudgedCandidate:
         evaluator = self.judge.evaluator
         if evaluator.stitcher.is_teacher(evaluator.architecture(self.assignment.arch_id)):
             return self.stitched
-        self._training.advance(steps)
-        return self._training.student
+        student, training = self._training
+        training.advance(steps)
+        return student
 
     @cached_property
-    def _training(self) -> StudentTraining:
+    def _training(self) -> tuple[PathStudent, StudentTraining]:
         plan, text, stitcher = self.judge.config.distill, self.judge.text, self.judge.evaluator.stitcher
         assert plan is not None, "a ladder with distillation comes with a plan"
         assert text is not None, "and with text"
         plan = plan.of(self.assignment.hyperparameters)
         name = self.assignment.candidate_id
-        return StudentTraining(self.stitched, stitcher.teacher, stitcher.variance, text, plan, name)
+        return stitched_training(self.stitched, stitcher.teacher, stitcher.variance, text, plan, name)

@@ -1,11 +1,12 @@
-"""Distillation of one student: everything behind its embedding, towards the teacher's last hidden state."""
+"""Distillation of one student in short stretches, from its newest checkpoint on; its batches are a function of (seed,
+step). Stitched students learn everything behind their embedding, towards the teacher's last hidden state."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_ray.blocks import PathStudent
 from nas_ray.distill._store import Checkpoints
@@ -30,10 +31,13 @@ class TrainingText:
     ids: NDArray[np.int32]
     mask: NDArray[np.bool_] | None
 
-    def rows(self, seed: int, step: int, count: int) -> tuple[Tensor, Tensor | None]:
+    def chosen(self, seed: int, step: int, count: int) -> list[int]:
         """The ``count`` sequences of training step ``step``: a function of the seed, every sequence once an epoch."""
         size = len(self.ids)
-        chosen = [_order(size, seed, at // size)[at % size] for at in range(step * count, (step + 1) * count)]
+        return [int(_order(size, seed, at // size)[at % size]) for at in range(step * count, (step + 1) * count)]
+
+    def rows(self, chosen: list[int]) -> tuple[Tensor, Tensor | None]:
+        """Ids and mask of these sequences."""
         mask = None if self.mask is None else torch.from_numpy(self.mask[chosen])
         return torch.from_numpy(self.ids[chosen].astype(np.int64)), mask
 
@@ -55,6 +59,7 @@ class DistillPlan:
     seed: int
     origin: str
     folder: Path
+    weight_bound: float | None = None
 
     def of(self, hyperparameters: Mapping[str, Any]) -> DistillPlan:
         """The plan with a candidate's own hyperparameters."""
@@ -68,15 +73,17 @@ class DistillPlan:
 
 
 class StudentTraining:
-    """The training of one student, from its newest checkpoint on."""
+    """The training of one student, from its newest checkpoint on.
+
+    ``prepare`` readies a step, without gradients or autocast, and returns what computes its loss.
+    """
 
     def __init__(
-        self, stitched: PathStudent, teacher: Teacher, variance: float, text: TrainingText, plan: DistillPlan, name: str
+        self, student: nn.Module, plan: DistillPlan, name: str, prepare: Callable[[int], Callable[[], Tensor]]
     ) -> None:
-        self.teacher, self.variance, self.text, self.plan = teacher, variance, text, plan
-        self.student = _trainable(stitched)
+        self.plan, self.prepare = plan, prepare
         self.trainer = Trainer(
-            self.student,
+            student,
             Schedule(plan.learning_rate, plan.steps[-1], plan.warmup),
             weight_decay=plan.weight_decay,
             clip=plan.clip,
@@ -91,16 +98,16 @@ class StudentTraining:
         if to <= self.step:
             return
         for step in range(self.step, to):
-            ids, mask = self.text.rows(self.plan.seed, step, self.plan.sequences)
-            with torch.no_grad():
-                target = self.teacher.hidden_states(ids, mask)[-1]
-
-            def loss(ids: Tensor = ids, mask: Tensor | None = mask, target: Tensor = target) -> Tensor:
-                return normalised_mse(self.student(ids, mask), target, mask, self.variance)
-
-            self.trainer.step(step, [loss])
+            self.trainer.step(step, [self.prepare(step)])
+            if self.plan.weight_bound is not None:
+                self._bound(self.plan.weight_bound)
         self.step = to
         self._save()
+
+    @torch.no_grad()
+    def _bound(self, most: float) -> None:
+        for parameter in self.trainer.names.values():
+            parameter.clamp_(-most, most)
 
     def _save(self) -> None:
         tensors = {f"student/{name}": p.detach() for name, p in self.trainer.names.items()}
@@ -126,11 +133,20 @@ class StudentTraining:
         self.step = int(state["step"])
 
 
-def _trainable(stitched: PathStudent) -> PathStudent:
-    """A copy whose stages can be trained; what students share is left as it is."""
+def stitched_training(
+    stitched: PathStudent, teacher: Teacher, variance: float, text: TrainingText, plan: DistillPlan, name: str
+) -> tuple[PathStudent, StudentTraining]:
+    """A copy of ``stitched`` whose stages are trained, what students share is left as it is; and its training."""
     student = PathStudent(stitched.embedding, [copy.deepcopy(stage) for stage in stitched.stages]).eval()
     student.stages.requires_grad_(True)
-    return student
+
+    def prepare(step: int) -> Callable[[], Tensor]:
+        ids, mask = text.rows(text.chosen(plan.seed, step, plan.sequences))
+        with torch.no_grad():
+            target = teacher.hidden_states(ids, mask)[-1]
+        return lambda: normalised_mse(student(ids, mask), target, mask, variance)
+
+    return student, StudentTraining(student, plan, name, prepare)
 
 
 @lru_cache(maxsize=4)

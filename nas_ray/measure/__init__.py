@@ -1,5 +1,6 @@
 """What fills the tables: path scores, latency on a device, FLOPs, stitched candidates; torch and numpy only."""
 
+from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
 from nas_ray.measure._flops import flops_table
 from nas_ray.measure._latency import LatencyRequest, measure_latency
@@ -9,12 +10,14 @@ from nas_ray.measure._stitch_tree import stitched_losses
 
 __all__ = [
     "CandidateEvaluator",
+    "Errors",
     "EvaluatorConfig",
     "LatencyRequest",
     "ScoreSets",
     "SplitStates",
     "States",
     "Stitcher",
+    "errors_by_document",
     "flops_table",
     "linear_loss",
     "measure_latency",

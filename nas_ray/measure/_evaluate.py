@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nas_ray.blocks import PathStudent
+from nas_ray.measure._documents import Errors
 from nas_ray.measure._stitch import Stitcher
 from nas_ray.space import Architecture, PathSpace, Start, parse_architecture
 from nas_ray.teacher import load_teacher, resolve_teacher
@@ -52,6 +53,6 @@ class CandidateEvaluator:
         error, count = self.stitcher.loss(student, 0, budget, self.config.batch_sequences)
         return error / count / self.stitcher.variance
 
-    def document_errors(self, student: PathStudent) -> dict[int, tuple[float, int]]:
+    def document_errors(self, student: PathStudent) -> Errors:
         """Normalised squared error and tokens of every document of the test split."""
         return self.stitcher.document_errors(student, self.config.test_documents)

@@ -22,9 +22,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray._machine import processor
-from nas_ray.blocks import Numerics, ReducedEmbedding, Seam, build_part, build_student
+from nas_ray.blocks import (
+    Numerics,
+    ReducedEmbedding,
+    Seam,
+    build_layer,
+    build_part,
+    build_student,
+    build_uniform,
+    uniform_config,
+)
 from nas_ray.measure._clock import Call, captured, milliseconds
-from nas_ray.tables import PartTable
+from nas_ray.space import UniformArchitecture
+from nas_ray.tables import PartTable, parse_layer, uniform_of
 
 Array = NDArray[Any]
 
@@ -135,6 +145,10 @@ def _part_call(part: str, request: LatencyRequest) -> Call:
     if kind == "embedding":
         module = ReducedEmbedding(request.vocab_size, request.num_positions, int(rest), numerics.norm_eps)
         inputs = torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
+    elif kind == "layer":
+        layer = parse_layer(part)
+        module = build_layer(_config(layer, request))
+        inputs = torch.randn(*shape, layer.hidden).to(_dtype(request))
     else:
         module = build_part(part, request.head_size, numerics)
         inputs = torch.randn(*shape, int(rest.partition("-")[0]) if kind == "map" else int(kind))
@@ -147,11 +161,19 @@ def _part_call(part: str, request: LatencyRequest) -> Call:
 
 
 def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
-    student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
+    student: nn.Module
+    if parts[1].startswith("layer:"):
+        student = build_uniform(_config(uniform_of(parts), request), seed=0)
+    else:
+        student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
     student = student.to(request.device, _dtype(request))
     shape = (request.batch_size, request.sequence_length)
     ids: Tensor = (torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size).to(request.device)
     return median(milliseconds(_prepared(partial(student, ids), request), request.repeats, request.device))
+
+
+def _config(architecture: UniformArchitecture, request: LatencyRequest) -> Any:
+    return uniform_config(architecture, request.vocab_size, request.num_positions, Numerics())
 
 
 def _prepared(call: Call, request: LatencyRequest) -> Call:

@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -33,6 +32,7 @@ from nas_ray.blocks import (
     prior_of,
     reduced_embedding,
 )
+from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._scores import ScoreSets, States, refit, score_paths, split_calibration
 from nas_ray.space import (
     Architecture,
@@ -149,9 +149,7 @@ class Stitcher:
         return ScoreSets(fit.slice(0, cut), fit.slice(cut, len(fit.inputs)), found["select"].slice(0, sequences))
 
     @torch.no_grad()
-    def document_errors(
-        self, student: PathStudent, documents: Array, split: str = "test", batch: int = 8
-    ) -> dict[int, tuple[float, int]]:
+    def document_errors(self, student: PathStudent, documents: Array, split: str = "test", batch: int = 8) -> Errors:
         """Normalised squared error and tokens of each document of ``split``.
 
         ``documents`` ``(sequences, tokens)`` numbers the document of each token, -1 for padding.
@@ -162,12 +160,8 @@ class Stitcher:
             mask = None if states.mask is None else states.mask[at : at + batch]
             output = student(states.ids[at : at + batch], mask)
             errors.append((output - states.targets[-1][at : at + batch]).square().mean(-1))
-        error = torch.cat(errors).double().numpy().reshape(-1) / self.test_variance(split)
-        owner = documents.reshape(-1)
-        kept = owner >= 0
-        names, place = np.unique(owner[kept], return_inverse=True)
-        sums, counts = np.bincount(place, error[kept]), np.bincount(place)
-        return {int(n): (float(s), int(c)) for n, s, c in zip(names, sums, counts, strict=True)}
+        error = torch.cat(errors).double().numpy() / self.test_variance(split)
+        return errors_by_document(error, documents)
 
     def test_variance(self, split: str) -> float:
         """Variance of the teacher's last hidden state on ``split``."""

@@ -17,33 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nas_ray.space import UniformArchitecture, UniformSpace
+from nas_ray.tables import Surrogates
 
 ERROR_FLOOR = 1e-3  # of e: normalised errors below it count as equal (ours; the papers need none)
-
-
-@dataclass(frozen=True)
-class Surrogates:
-    """Size and operations of a plain encoder in closed form, under one vocabulary and length of text."""
-
-    vocab_size: int
-    num_positions: int
-    sequence_length: int
-    num_token_types: int = 2
-
-    def encoder_params(self, a: UniformArchitecture) -> int:
-        """Weights without embeddings: four projections, two feed-forward layers, two LayerNorms a layer."""
-        h, i = a.hidden, a.intermediate
-        return a.depth * (4 * h * h + 2 * h * i + 9 * h + i)
-
-    def params(self, a: UniformArchitecture) -> int:
-        """All weights of the backbone: words, positions, token types and their LayerNorm, and the encoder."""
-        rows = self.vocab_size + self.num_positions + self.num_token_types
-        return (rows + 2) * a.hidden + self.encoder_params(a)
-
-    def operations(self, a: UniformArchitecture) -> int:
-        """Additions and multiplications of all matrix products of one sequence, D (8 L H^2 + 4 L^2 H + 4 L H I)."""
-        n, h = self.sequence_length, a.hidden
-        return a.depth * (8 * n * h * h + 4 * n * n * h + 4 * n * h * a.intermediate)
 
 
 @dataclass(frozen=True)

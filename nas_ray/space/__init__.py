@@ -7,6 +7,7 @@ from nas_ray.space._architecture import (
     candidate_id,
     parse_architecture,
     parse_path,
+    parse_uniform,
 )
 from nas_ray.space._ladder import Rung, RungKind, describe_ladder
 from nas_ray.space._operations import Operation, parse_operation
@@ -48,6 +49,7 @@ __all__ = [
     "parse_architecture",
     "parse_operation",
     "parse_path",
+    "parse_uniform",
     "part_params",
     "parts",
     "path_boundary",

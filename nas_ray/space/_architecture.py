@@ -14,6 +14,7 @@ from nas_ray.errors import SpaceError
 from nas_ray.space._operations import Operation, parse_operation
 
 _WIDTH = re.compile(r"[1-9][0-9]*")
+_UNIFORM = re.compile(r"uniform:D([1-9][0-9]*)-A([1-9][0-9]*)-H([1-9][0-9]*)-I([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, order=True)
@@ -84,6 +85,20 @@ class UniformArchitecture:
     @cached_property
     def arch_id(self) -> str:
         return f"uniform:D{self.depth}-A{self.heads}-H{self.hidden}-I{self.intermediate}"
+
+
+def parse_uniform(arch_id: str) -> UniformArchitecture:
+    """The plain encoder that ``arch_id`` names.
+
+    Raises:
+        SpaceError: the text is not uniform:D<depth>-A<heads>-H<hidden>-I<intermediate>.
+    """
+    match = _UNIFORM.fullmatch(arch_id)
+    if match is None:
+        raise SpaceError(
+            f"'{arch_id}' is no plain encoder; accepted: uniform:D<depth>-A<heads>-H<hidden>-I<intermediate>."
+        )
+    return UniformArchitecture(*map(int, match.groups()))
 
 
 def candidate_id(config: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Trial specs and space files: text to frozen, validated, hashed objects."""
 
 from nas_ray.spec._distill import Distill, Range
+from nas_ray.spec._extraction import Extraction
 from nas_ray.spec._load import (
     edit,
     find,
@@ -23,6 +24,7 @@ from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 __all__ = [
     "Cluster",
     "Distill",
+    "Extraction",
     "Latency",
     "PathSpaceSpec",
     "Range",

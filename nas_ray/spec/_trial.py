@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from nas_ray._secrets import has_secret, redacted
+from nas_ray.spec._extraction import Extraction
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._search import Search
 from nas_ray.spec._supernet import Supernet
@@ -66,6 +67,7 @@ class TrialSpec(Frozen):
     tabulate: Tabulate = Tabulate()
     search: Search = Search()
     ranking: Ranking = Ranking()
+    extraction: Extraction = Extraction()
     tracking: Tracking = Tracking()
     cluster: Cluster = Cluster()
 
@@ -93,6 +95,12 @@ class TrialSpec(Frozen):
                     f"search.{name} end at {last} batches, text.select_batches is {self.text.select_batches}; "
                     "accepted: rungs up to text.select_batches"
                 )
+        distill = self.search.distill
+        if self.extraction.hyperparameter_sets and distill is not None and distill.searched:
+            raise ValueError(
+                f"extraction.hyperparameter_sets beside ranges in search.distill ({', '.join(distill.searched)}); "
+                "accepted: one of the two"
+            )
         if self.search.block_rungs and self.supernet.shrink is not None:
             raise ValueError(
                 "search.block_rungs with supernet.shrink: candidates would come from the whole space, and shrinking "

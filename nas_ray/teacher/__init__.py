@@ -19,11 +19,13 @@ from nas_ray.teacher._source import (
 
 if TYPE_CHECKING:
     from nas_ray.teacher._layers import LayerWeights, layer_weights, weights_of
+    from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm
     from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
 
 __all__ = [
     "FAMILIES",
     "LayerWeights",
+    "MaskedLm",
     "Teacher",
     "TeacherBlock",
     "TeacherEmbedding",
@@ -33,6 +35,7 @@ __all__ = [
     "cut",
     "has_masked_lm_head",
     "layer_weights",
+    "load_masked_lm",
     "load_model",
     "load_teacher",
     "load_tokenizer",
@@ -43,11 +46,13 @@ __all__ = [
 
 _WITH_TORCH = {
     "LayerWeights": "_layers",
+    "MaskedLm": "_masked_lm",
     "Teacher": "_model",
     "TeacherBlock": "_model",
     "TeacherEmbedding": "_model",
     "cut": "_model",
     "layer_weights": "_layers",
+    "load_masked_lm": "_masked_lm",
     "load_model": "_model",
     "load_teacher": "_model",
     "weights_of": "_layers",

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from nas_ray.search._fptas import Surrogates, Trained, best, every, intrinsic_order, statement, w_coefficient
+from nas_ray.search._fptas import Trained, best, every, intrinsic_order, statement, w_coefficient
 from nas_ray.space import UniformArchitecture, UniformSpace
 from nas_ray.spec import load_space
+from nas_ray.tables import Surrogates
 
 ROBERTA_LARGE = UniformArchitecture(24, 16, 1024, 4096)
 BORT = UniformArchitecture(4, 8, 1024, 768)

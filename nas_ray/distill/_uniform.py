@@ -1,0 +1,117 @@
+"""What an extraction does with one candidate: a plain encoder trained for a few steps, judged rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_ray.blocks import Numerics, UniformStudent, build_uniform, uniform_config
+from nas_ray.distill._judge import Assignment
+from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError, Measure, PredictionError
+from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
+from nas_ray.measure import Errors, errors_by_document
+from nas_ray.space import Rung, parse_uniform
+
+
+class Outputs(Protocol):
+    """Where the maximum point's outputs on the training text come from."""
+
+    def of(self, chosen: Sequence[int]) -> NDArray[Any]:
+        """Outputs ``(sequences, tokens, size)`` of these sequences."""
+
+
+@dataclass(frozen=True)
+class UniformJudgeConfig:
+    """How to build a judge anywhere; ``name`` is the run's, ``mask_id`` below 0 where inputs are plain."""
+
+    name: str
+    ladder: tuple[Rung, ...]
+    plan: DistillPlan
+    vocab_size: int
+    num_positions: int
+    numerics: Numerics
+    ridges: tuple[float, ...]
+    mask_id: int
+    test_documents: NDArray[Any]
+    outputs: Outputs
+
+    @property
+    def key(self) -> str:
+        """Equal for configurations that judge alike from the same arrays."""
+        return f"{self.name} {self.ladder} {self.plan}"
+
+    def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> UniformJudge:
+        """The judge, from the one set of evaluation arrays."""
+        assert text is not None, "plain students are always trained"
+        return UniformJudge(self, arrays[0], text)
+
+
+class UniformJudge:
+    """Judges candidates, one at a time."""
+
+    def __init__(self, config: UniformJudgeConfig, arrays: Mapping[str, Any], text: TrainingText) -> None:
+        self.config, self.text = config, text
+        evaluation, decoder = Evaluation(arrays), arrays["decoder"]
+        self.measure: Measure = (
+            HiddenStateError(evaluation, config.ridges)
+            if decoder is None
+            else PredictionError(evaluation, decoder, config.mask_id)
+        )
+
+    def begin(self, assignment: Assignment) -> UniformCandidate:
+        """The candidate, not yet built."""
+        return UniformCandidate(self, assignment)
+
+    def document_errors(self, assignment: Assignment) -> Errors:
+        """Summed error and number of tokens of every test document, of the student as the last rung leaves it."""
+        student, head = self.begin(assignment).trained(self.config.ladder[-1].budget)
+        errors, there = self.measure.token_errors(student, head, "test")
+        return errors_by_document(errors, np.where(there, self.config.test_documents, -1))
+
+
+class _Trained(NamedTuple):
+    student: UniformStudent
+    head: nn.Module
+    training: StudentTraining
+
+
+@dataclass
+class UniformCandidate:
+    """A candidate under judgement."""
+
+    judge: UniformJudge
+    assignment: Assignment
+
+    def loss(self, rung_index: int) -> float:
+        """The error at a rung."""
+        return self.judge.measure.error(*self.trained(self.judge.config.ladder[rung_index].budget))
+
+    def trained(self, steps: int) -> tuple[UniformStudent, nn.Module]:
+        """The student and its head after ``steps`` steps."""
+        student, head, training = self._built
+        training.advance(steps)
+        return student, head
+
+    @cached_property
+    def _built(self) -> _Trained:
+        config, measure, text = self.judge.config, self.judge.measure, self.judge.text
+        plan = config.plan.of(self.assignment.hyperparameters)
+        architecture = parse_uniform(self.assignment.arch_id)
+        sizes = uniform_config(architecture, config.vocab_size, config.num_positions, config.numerics)
+        student = build_uniform(sizes, plan.seed)
+        head = measure.head(student, plan.seed + 1)
+
+        def prepare(step: int) -> Callable[[], Tensor]:
+            chosen = text.chosen(plan.seed, step, plan.sequences)
+            batch = Batch(*text.rows(chosen), torch.from_numpy(np.array(config.outputs.of(chosen))))
+            return lambda: measure.loss(student(batch.ids, batch.mask), head, batch)
+
+        both = nn.ModuleDict({"student": student, "head": head})
+        return _Trained(student, head, StudentTraining(both, plan, self.assignment.candidate_id, prepare))
