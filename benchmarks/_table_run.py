@@ -20,7 +20,7 @@ from schedulers import SCENARIOS, SHAPE, losses_of, parse, quality, space
 from nas_ray.distill import Assignment, JudgeConfig, TrainingText
 from nas_ray.measure import EvaluatorConfig
 from nas_ray.search import read_journal
-from nas_ray.stages import STAGES, Context, Run, execute, load_run_specs
+from nas_ray.stages import PATH_STAGES, Context, Run, execute, load_run_specs
 from nas_ray.tables import PartTable, QualityTable, params_table
 
 SCENARIO = SCENARIOS["batches"]
@@ -100,7 +100,7 @@ def make_run(storage: Path, seconds: float, *overrides: str) -> Run:
     (run.folder / "trace").mkdir(exist_ok=True)
     for stage in ("profile", "supernet", "tabulate"):
         run.begin(stage)
-        run.mark_done(stage, 0.0, [], list(STAGES))
+        run.mark_done(stage, 0.0, [], list(PATH_STAGES))
     return run
 
 

@@ -39,7 +39,10 @@ def check(file: str) -> str:
         return "\n".join([f"{file}: search space '{space.name}', kind {space.kind}", *_space_lines(space)])
     spec = load_trial(file)
     space = load_space_spec(spec.space, spec_folder(file)).build()
-    first = f"{file}: trial spec '{spec.name}', space '{space.name}', {spec.search.num_candidates} candidates"
+    first = f"{file}: trial spec '{spec.name}', space '{space.name}'"
+    if isinstance(space, UniformSpace):
+        return "\n".join([first, *_space_lines(space), *_extraction_lines(spec, space)])
+    first = f"{first}, {spec.search.num_candidates} candidates"
     return "\n".join([first, *_space_lines(space), *_trial_lines(spec, space)])
 
 
@@ -54,12 +57,27 @@ def _space_lines(space: PathSpace | UniformSpace) -> list[str]:
     ]
 
 
-def _trial_lines(spec: TrialSpec, space: PathSpace | UniformSpace) -> list[str]:
+def _extraction_lines(spec: TrialSpec, space: UniformSpace) -> list[str]:
+    from nas_ray.stages.uniform import check_extraction
+
+    check_extraction(spec, space)
+    text, extraction, distill = spec.text, spec.extraction, spec.search.distill
+    assert distill is not None, "checked"
+    sets = extraction.draws if distill.searched else max(1, len(extraction.hyperparameter_sets))
+    return [
+        f"  teacher {spec.teacher}; text {', '.join(s.source for s in text.sources)}, sequences of "
+        f"{text.sequence_length} tokens, inputs {text.inputs}",
+        f"  extraction: every {extraction.epsilon}. architecture, {sets} hyperparameter sets, error "
+        f"{extraction.error}, speed {extraction.latency}",
+        f"  rungs: distilled {', '.join(map(str, distill.steps))} steps{_searched(distill)}",
+    ]
+
+
+def _trial_lines(spec: TrialSpec, space: PathSpace) -> list[str]:
     from nas_ray.search import make_searcher
 
     text, supernet, search = spec.text, spec.supernet, spec.search
-    if isinstance(space, PathSpace):
-        make_searcher(search.searcher.name, space, len(search.objectives), spec.seed, search.searcher.options)
+    make_searcher(search.searcher.name, space, len(search.objectives), spec.seed, search.searcher.options)
     shrink = "no shrinking" if supernet.shrink is None else f"shrinking mode {supernet.shrink.mode}"
     bounds = ", ".join(f"{metric} <= {bound:g}" for metric, bound in search.constraints.items())
     return [

@@ -21,7 +21,6 @@ from nas_ray.report import RunReport
 from nas_ray.space import PathSpace
 from nas_ray.spec import Latency, load_space
 from nas_ray.stages import (
-    STAGES,
     Console,
     Context,
     Run,
@@ -133,7 +132,7 @@ def _path(name: str | Path | None) -> Path | None:
 def _check(run: Run, address: str | None, console: Console | None) -> None:
     if console is not None:
         console.say(f"run {run.folder}")
-    if not all(run.is_done(stage) for stage in STAGES):
+    if not all(run.is_done(stage) for stage in run.course.order):
         check_run(run, console, address)
     remember(run, address)
 
@@ -212,8 +211,8 @@ def evaluate(
 
 
 def status(folder: str | Path) -> dict[str, Any]:
-    """How far a run is: seconds by stage, training steps that every block has kept, candidates done, whether a driver
-    works."""
+    """How far a run is: seconds by stage, training steps that every block has kept (0 of 0 where there are no blocks),
+    candidates done and wanted (None while that is not known), whether a driver works."""
     from nas_ray.search import read_journal
 
     run = Run.open(Path(folder))
@@ -223,14 +222,22 @@ def status(folder: str | Path) -> dict[str, Any]:
     done = {record["candidate_id"] for record in records if record["kind"] == "done"}
     return {
         "run": run.run_id,
-        "stages": {stage: seconds.get(stage) if run.is_done(stage) else None for stage in STAGES},
+        "stages": {stage: seconds.get(stage) if run.is_done(stage) else None for stage in run.course.order},
         "steps": _steps_kept(run),
-        "num_steps": run.spec.supernet.steps,
+        "num_steps": run.spec.supernet.steps if "supernet" in run.course.stages else 0,
         "candidates_suggested": kinds.count("suggested"),
         "candidates_done": len(done),
-        "num_candidates": run.spec.search.num_candidates,
+        "num_candidates": _wanted(run),
         "running": run.is_locked,
     }
+
+
+def _wanted(run: Run) -> int | None:
+    """The candidates that a search is to judge; those of an extraction are known when its order is."""
+    if run.space_spec.kind == "paths":
+        return run.spec.search.num_candidates
+    order = run.folder / "tables/order.parquet"
+    return int(read_parquet(order)[1]["trainings"]) if order.is_file() else None
 
 
 def _steps_kept(run: Run) -> int:
@@ -291,22 +298,24 @@ def profile(
     Raises:
         SpecError, TeacherError: of what there is no table. RunError: ``output`` cannot be written.
     """
-    from nas_ray.stages import profile as stage
+    from nas_ray.stages.profile import describe, measure
+    from nas_ray.stages.uniform.profile import measure_uniform
     from nas_ray.teacher import check_blocks, resolve_teacher, teacher_shape
 
-    found = load_space(space)
-    if not isinstance(found, PathSpace):
-        raise SpecError(f"space '{space}' is of kind uniform; accepted: kind paths", key="space")
-    shown = console or Silent()
+    found, shown, wanted = load_space(space), console or Silent(), latency or Latency()
     source = resolve_teacher(teacher, shown.say)
     shape = teacher_shape(source.config)
-    check_blocks(shape.num_layers, found.num_blocks)
-    wanted = latency or Latency()
+    if isinstance(found, PathSpace):
+        check_blocks(shape.num_layers, found.num_blocks)
     check_latency(wanted)
     _check_writable(Path(output))
-    table = stage.measure(found, shape, wanted, "inherit", 0, shown)
+    table = (
+        measure(found, shape, wanted, "inherit", 0, shown)
+        if isinstance(found, PathSpace)
+        else measure_uniform(found, shape, wanted, 0, shown)
+    )
     table.write(Path(output))
-    shown.say(stage.describe(table))
+    shown.say(describe(table))
     return table
 
 
@@ -323,9 +332,9 @@ def _check_writable(file: Path) -> None:
 
 def load_report(folder: str | Path) -> RunReport:
     """The finished run as data, for tables and figures."""
-    from nas_ray.stages import report as stage
-
-    return stage.build(Context(Run.open(Path(folder))))
+    run = Run.open(Path(folder))
+    found: RunReport = run.course.module("report").build(Context(run))
+    return found
 
 
 def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
@@ -354,4 +363,7 @@ def tracking_view(folder: Path) -> str:
     experiment = run.spec.tracking.experiment or run.spec.name
     distill = run.spec.search.distill
     searched = [] if distill is None else list(distill.searched)
-    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2], searched)
+    uniform = run.space_spec.kind == "uniform"
+    searched += ["depth", "heads", "hidden", "intermediate"] if uniform else []
+    metrics = ["w"] if uniform else []
+    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2], searched, metrics)

@@ -27,6 +27,31 @@ SPACE = {
 }
 
 
+UNIFORM_SPACE = {
+    "name": "tiny_uniform",
+    "kind": "uniform",
+    "depths": [1, 2],
+    "heads": [2, 4],
+    "hiddens": [16, 32],
+    "intermediates": [32, 64],
+}
+
+
+def write_extraction(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path:
+    """``trial.yaml`` and ``space.yaml`` of a tiny extraction: 16 plain encoders, every 2nd trained for 6 steps."""
+    search: dict[str, Any] = {"distill": {"steps": [3, 6], "learning_rate": 3e-3, "sequences": 4}}
+    search |= changes.pop("search", {})
+    extraction = {"epsilon": 2, **changes.pop("extraction", {})}
+    file = write_trial(folder, teacher, text, **changes)
+    spec = yaml.safe_load(file.read_text())
+    for name in ("supernet", "ranking", "tabulate"):
+        del spec[name]
+    spec |= {"search": search, "extraction": extraction}
+    file.write_text(yaml.safe_dump(spec))
+    (folder / "space.yaml").write_text(yaml.safe_dump(UNIFORM_SPACE))
+    return file
+
+
 def write_trial(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path:
     """``trial.yaml`` and ``space.yaml`` in ``folder``; ``changes`` replace whole sections or values."""
     spec: dict[str, Any] = {

@@ -51,10 +51,10 @@ JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def show_run(folder: Path, console: Any) -> None:
     """The end of a search: front, comparison, seconds, and what to do next."""
     from nas_ray.api import load_report
-    from nas_ray.report import comparison_table, front_table, stage_line
+    from nas_ray.report import comparison_table, extraction_table, front_table, stage_line
 
     found = load_report(folder)
-    console.show(front_table(found))
+    console.show(front_table(found) if found.extraction is None else extraction_table(found))
     if found.comparisons:
         console.show(comparison_table(found))
     console.say(stage_line(found))

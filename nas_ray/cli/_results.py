@@ -66,10 +66,10 @@ def status(run: Path, as_json: bool) -> None:
     click.echo(f"{found['run']}: {'running' if found['running'] else 'no driver at work'}")
     for stage, seconds in found["stages"].items():
         click.echo(f"  {stage:9} {'-' if seconds is None else f'done in {seconds:.0f} s'}")
-    click.echo(f"  training steps kept: {found['steps']} of {found['num_steps']}")
-    click.echo(
-        f"  {found['candidates_done']} candidates and references judged, {found['num_candidates']} candidates wanted"
-    )
+    if found["num_steps"]:
+        click.echo(f"  training steps kept: {found['steps']} of {found['num_steps']}")
+    wanted = "not yet known how many" if found["num_candidates"] is None else f"{found['num_candidates']} candidates"
+    click.echo(f"  {found['candidates_done']} candidates and references judged, {wanted} wanted")
     if not found["running"] and None in found["stages"].values():
         click.echo(f"go on with: nas-ray resume {run}")
 

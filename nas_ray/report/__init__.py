@@ -4,28 +4,34 @@ from nas_ray.report._console import comparison_table, front_table, rows_table, s
 from nas_ray.report._data import (
     BlockTraining,
     CandidateRow,
+    Extraction,
     LatencyCheck,
     RankingCheck,
     RankingRow,
     RunReport,
     ShrinkStep,
     TableCheck,
+    Tuple,
     UniformComparison,
 )
+from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
 
 __all__ = [
     "BlockTraining",
     "CandidateRow",
+    "Extraction",
     "LatencyCheck",
     "RankingCheck",
     "RankingRow",
     "RunReport",
     "ShrinkStep",
     "TableCheck",
+    "Tuple",
     "UniformComparison",
     "comparison_table",
+    "extraction_table",
     "front_table",
     "rows_table",
     "solved_table",

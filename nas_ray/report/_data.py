@@ -36,6 +36,8 @@ class CandidateRow:
     """The last rung reached, in words; losses of one kind of rung are compared."""
     hyperparameters: str = ""
     """Those of its own, as JSON; empty if none are searched."""
+    w: float | None = None
+    """The W-coefficient, of plain encoders."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,34 @@ class RankingCheck:
 
 
 @dataclass(frozen=True)
+class Tuple:
+    """A plain encoder of the intrinsic order."""
+
+    arch_id: str
+    params: int
+    speed: float
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An optimal sub-architecture extraction: the order, what it was measured by, and the winner."""
+
+    winner_id: str
+    maximum: Tuple
+    order: tuple[Tuple, ...]
+    """Ascending."""
+    speed: str
+    """What stands for speed, with its unit."""
+    error: str
+    """What was measured, in words."""
+    statement: str
+    """What the papers promise of the answer, and how that is read."""
+    choices: tuple[str, ...]
+    """What the papers leave open, and what was taken."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything about one run that is worth showing."""
 
@@ -153,6 +183,7 @@ class RunReport:
     latency_check: LatencyCheck | None = None
     table_check: TableCheck | None = None
     ranking: RankingCheck | None = None
+    extraction: Extraction | None = None
     resume_command: str = ""
     ui_command: str = ""
     front_command: str = ""
@@ -162,6 +193,12 @@ class RunReport:
     def front(self) -> tuple[CandidateRow, ...]:
         """The candidates on the front, small ones first."""
         return by_size(row for row in self.rows if row.pareto and row.kind == "candidate")
+
+    @property
+    def by_w(self) -> tuple[CandidateRow, ...]:
+        """Plain encoders whose training ended, the largest W first; of equals the smaller."""
+        trained = (row for row in self.rows if row.w is not None)
+        return tuple(sorted(trained, key=lambda row: (-(row.w or 0.0), row.params or 0)))
 
     @property
     def references(self) -> tuple[CandidateRow, ...]:

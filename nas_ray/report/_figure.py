@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nas_ray._files import replace_file
 from nas_ray.report._canvas import FRONT, MUTED, OTHER, PAPER, REFERENCE, TEACHER, panels, to_svg
 from nas_ray.report._data import CandidateRow, RunReport
+from nas_ray.report._extraction import draw_extraction, tips
 from nas_ray.report._labels import Label, Mark, place
 from nas_ray.report._text import count, described, digits, loss
 
@@ -38,17 +39,25 @@ _PANELS = (
 
 
 def write_figure(report: RunReport, path: Path) -> None:
-    """Loss against encoder parameters and against latency, 150 dpi PNG."""
+    """Loss against encoder parameters and against latency, or error and W of an extraction; 150 dpi PNG."""
     with panels(2, _HEIGHT) as (figure, axes), replace_file(path) as temporary:
-        _draw_fronts(report, axes)
+        _draw(report, axes)
         figure.savefig(temporary, format="png", dpi=150)
 
 
 def front_svg(report: RunReport) -> str:
     """The same picture to stand inside a page; hovering over a point names it."""
     with panels(2, _HEIGHT) as (figure, axes):
+        _draw(report, axes)
+        shown = {row.candidate_id: _tip(row) for row in report.shown}
+        return to_svg(figure, shown if report.extraction is None else tips(report.by_w))
+
+
+def _draw(report: RunReport, axes: list[Axes]) -> None:
+    if report.extraction is None:
         _draw_fronts(report, axes)
-        return to_svg(figure, {row.candidate_id: _tip(row) for row in report.shown})
+    else:
+        draw_extraction(report, axes)
 
 
 def _draw_fronts(report: RunReport, axes: list[Axes]) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from nas_ray._files import write_text
+from nas_ray.report import _elements as page
 from nas_ray.report._canvas import WIDTHS
 from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
+from nas_ray.report._extraction_html import extraction_section, extraction_tiles, order_section
 from nas_ray.report._figure import front_svg
-from nas_ray.report._text import NONE, count, described, digits, interval, loss, percent, seconds
+from nas_ray.report._text import count, described, digits, interval, loss, percent, seconds
 
 _HEADS = (
     "candidate",
@@ -31,20 +33,13 @@ _HEADS = (
 
 def write_html(report: RunReport, path: Path) -> None:
     """The whole report as one self-contained page."""
-    page = Template(files("nas_ray.report").joinpath("page.html").read_text("utf-8"))
+    template = Template(files("nas_ray.report").joinpath("page.html").read_text("utf-8"))
     sections: tuple[Callable[[RunReport], str], ...] = (
-        _headline, _figures, _front, _comparisons, _training, _shrinking, _tables, _ranking, _stages, _commands, _spec,
+        _headline, _figures, extraction_section, order_section, _front, _comparisons, _training, _shrinking, _tables,
+        _ranking, _stages, _commands, _spec,
     )  # fmt: skip
     body = "\n".join(filter(None, (section(report) for section in sections)))
-    write_text(path, page.substitute(title=escape(f"{report.name} · nas_ray"), body=body))
-
-
-def _section(title: str, *content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(filter(None, content)) + "\n</section>"
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
+    write_text(path, template.substitute(title=escape(f"{report.name} · nas_ray"), body=body))
 
 
 def _headline(report: RunReport) -> str:
@@ -62,6 +57,8 @@ def _headline(report: RunReport) -> str:
 def _tiles(report: RunReport) -> list[tuple[str, str]]:
     candidates = [row for row in report.rows if row.kind == "candidate"]
     completed = sum(row.status == "completed" for row in candidates)
+    if report.extraction is not None:
+        return extraction_tiles(report, report.extraction)
     tiles = [(f"{len(report.front)}", "encoders on the front")]
     sizes = [row.encoder_params for row in report.front if row.encoder_params is not None]
     if sizes:
@@ -78,6 +75,9 @@ def _tiles(report: RunReport) -> list[tuple[str, str]]:
 
 
 def _figures(report: RunReport) -> str:
+    if report.extraction is not None:
+        caption = "The star wins. Ticks at the bottom: every architecture of the intrinsic order. Hover over a point."
+        return f"<section>\n<figure>{front_svg(report)}<figcaption>{escape(caption)}</figcaption></figure>\n</section>"
     caption = (
         "The line joins the lower left edge of the front; with more than two objectives some of its "
         "members lie above. Losses are of the test split; of candidates that were not measured there, of "
@@ -94,10 +94,10 @@ def _front(report: RunReport) -> str:
     note += f" Guarantee: {report.guarantee}."
     sizes = f"Encoder: all weights without embeddings. Params: with them ({report.vocab_size:,} words)."
     if not report.shown:
-        return _section("The front", _note("No candidate reached the front."))
+        return page.section("The front", page.note("No candidate reached the front."))
     rows = "".join(_front_row(row, report) for row in report.shown)
-    linear = _note(f"{report.linear_line[0].upper()}{report.linear_line[1:]}.") if report.linear_line else ""
-    return _section("The front", _note(f"{note} {sizes}"), _table(_HEADS, rows, sortable=True), linear)
+    linear = page.note(f"{report.linear_line[0].upper()}{report.linear_line[1:]}.") if report.linear_line else ""
+    return page.section("The front", page.note(f"{note} {sizes}"), page.table(_HEADS, rows, sortable=True), linear)
 
 
 def _front_row(row: CandidateRow, report: RunReport) -> str:
@@ -115,7 +115,7 @@ def _front_row(row: CandidateRow, report: RunReport) -> str:
         (row.origin, row.origin, "left"),
         (described(row.arch_id, row.hyperparameters), row.arch_id, "left arch"),
     )
-    return _row((_cell(*cell) for cell in cells), "reference" if reference else "")
+    return page.row((page.cell(*cell) for cell in cells), "reference" if reference else "")
 
 
 def _comparisons(report: RunReport) -> str:
@@ -138,7 +138,7 @@ def _comparisons(report: RunReport) -> str:
         "Losses and differences are of the test split; the interval is over documents. Negative: the "
         "searched encoder is better."
     )
-    return _section("Against uniform encoders", _note(note), _table(heads, rows))
+    return page.section("Against uniform encoders", page.note(note), page.table(heads, rows))
 
 
 def _comparison_row(row: UniformComparison) -> str:
@@ -157,7 +157,7 @@ def _comparison_row(row: UniformComparison) -> str:
         f"{row.difference:+.4f}",
         f"{interval(row.low, row.high)} ({row.num_documents} documents)",
     )
-    return _row([*(_cell(text, None) for text in cells), _cell(verdict, None, style)])
+    return page.row([*(page.cell(text, None) for text in cells), page.cell(verdict, None, style)])
 
 
 def _training(report: RunReport) -> str:
@@ -169,7 +169,7 @@ def _training(report: RunReport) -> str:
         "that width can come."
     )
     figure = f"<figure>{training_svg(report.blocks)}</figure>"
-    return _section("How the supernet learned", _note(note), figure)
+    return page.section("How the supernet learned", page.note(note), figure)
 
 
 def _shrinking(report: RunReport) -> str:
@@ -177,7 +177,7 @@ def _shrinking(report: RunReport) -> str:
         return ""
     note = "Best and mean loss of the paths that remain; the numbers count them."
     figure = f"<figure>{shrinking_svg(report.blocks)}</figure>"
-    return _section("Progressive shrinking", _note(note), figure)
+    return page.section("Progressive shrinking", page.note(note), figure)
 
 
 def _tables(report: RunReport) -> str:
@@ -189,7 +189,7 @@ def _tables(report: RunReport) -> str:
         facts.append(("Additive loss table", table.sentence))
     if not facts:
         return ""
-    return _section("How far the tables can be trusted", _facts((n, escape(text)) for n, text in facts))
+    return page.section("How far the tables can be trusted", page.facts((n, escape(text)) for n, text in facts))
 
 
 def _ranking(report: RunReport) -> str:
@@ -202,8 +202,8 @@ def _ranking(report: RunReport) -> str:
         "large paths more than shared weights let on."
     )
     rows = "".join(
-        _row(
-            _cell(text, None)
+        page.row(
+            page.cell(text, None)
             for text in (
                 row.score,
                 f"{row.tau:.2f} [{row.low:.2f}, {row.high:.2f}]",
@@ -213,8 +213,8 @@ def _ranking(report: RunReport) -> str:
         )
         for row in check.rows
     )
-    table = _table(("score", "tau", "tau, like sizes", "by block"), rows)
-    return _section("How truly the tables rank", _note(note), table, f"<figure>{ranking_svg(check)}</figure>")
+    table = page.table(("score", "tau", "tau, like sizes", "by block"), rows)
+    return page.section("How truly the tables rank", page.note(note), table, f"<figure>{ranking_svg(check)}</figure>")
 
 
 def _stages(report: RunReport) -> str:
@@ -227,7 +227,7 @@ def _stages(report: RunReport) -> str:
         f'<span><i class="key" style="background:{colour}"></i>{escape(stage)} {seconds(spent)}</span>'
         for stage, spent, colour in stages
     )
-    return _section(f"Stages: {seconds(total)}", f'<div class="bar">{bar}</div><div class="stages">{keys}</div>')
+    return page.section(f"Stages: {seconds(total)}", f'<div class="bar">{bar}</div><div class="stages">{keys}</div>')
 
 
 def _commands(report: RunReport) -> str:
@@ -237,7 +237,7 @@ def _commands(report: RunReport) -> str:
         ("MLflow UI", report.ui_command),
     )
     facts = [(name, f"<code>{escape(command)}</code>") for name, command in commands if command]
-    return _section("Go on", _facts([*facts, ("Run folder", f"<code>{escape(report.run_dir)}</code>")]))
+    return page.section("Go on", page.facts([*facts, ("Run folder", f"<code>{escape(report.run_dir)}</code>")]))
 
 
 def _spec(report: RunReport) -> str:
@@ -247,28 +247,3 @@ def _spec(report: RunReport) -> str:
         "<section><details><summary>The trial spec, resolved</summary>"
         f"<pre>{escape(report.spec_yaml)}</pre></details></section>"
     )
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    """A list of names and ready HTML."""
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in facts) + "</dl>"
-
-
-def _table(heads: Iterable[str], rows: str, *, sortable: bool = False) -> str:
-    names = (f'<button type="button">{escape(head)}</button>' if sortable else escape(head) for head in heads)
-    columns = "".join(f'<th scope="col"{_left(head)}>{name}</th>' for head, name in zip(heads, names, strict=True))
-    return f'<div class="scroll"><table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _left(head: str) -> str:
-    return ' class="left"' if head in ("origin", "architecture") else ""
-
-
-def _row(cells: Iterable[str], style: str = "") -> str:
-    return f'<tr class="{style}">{"".join(cells)}</tr>' if style else f"<tr>{''.join(cells)}</tr>"
-
-
-def _cell(text: str, value: object, style: str = "") -> str:
-    key = "" if value is None else escape(str(value))
-    attributes = f' class="{style}"' if style else ""
-    return f'<td{attributes} data-value="{key}">{escape(text or NONE)}</td>'

@@ -5,6 +5,7 @@ Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or R
 
 from nas_ray.search._asha import Asha, Scheduler, log_edges
 from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, Integer, When
+from nas_ray.search._fptas import ERROR_FLOOR, Trained, best, every, intrinsic_order, statement, w_coefficient
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
@@ -26,11 +27,13 @@ from nas_ray.search._session import (
     read_outcomes,
     task_id,
 )
+from nas_ray.search._sets import SetSearcher, SetSpace
 from nas_ray.search._simulate import Arrival, simulate
 from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
 from nas_ray.search._top import exact_top
 
 __all__ = [
+    "ERROR_FLOOR",
     "Arrival",
     "Asha",
     "Candidate",
@@ -61,15 +64,21 @@ __all__ = [
     "Seam",
     "SearchSession",
     "Searcher",
+    "SetSearcher",
+    "SetSpace",
     "Space",
     "TableProblem",
     "Task",
+    "Trained",
     "When",
+    "best",
     "crowding",
     "enumerate_members",
+    "every",
     "exact_front",
     "exact_top",
     "hypervolume",
+    "intrinsic_order",
     "log_edges",
     "make_price",
     "make_searcher",
@@ -83,7 +92,9 @@ __all__ = [
     "simulate",
     "smallest_reachable",
     "spread",
+    "statement",
     "table_problem",
     "task_id",
     "violation",
+    "w_coefficient",
 ]

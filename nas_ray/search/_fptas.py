@@ -6,12 +6,14 @@ steps, and the one of largest W-coefficient is the answer:
     W(f) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) / e(f)
 
 with surrogates of size p, latency i and error e, and the maximum point T, whose W is 0 (papers.md B2 and B3). What the
-papers leave open is decided here: the order is ascending in parameters, then operations, then heads; its first element
-is always kept; e is floored by ``floor``, so that a perfect candidate has a finite W.
+papers leave open is decided here: the order is ascending in parameters, then operations; those that differ in heads
+alone are equal to both and stand in an order by hash, so that every epsilon-th does not always meet the same heads;
+the first element is always kept; e is floored by ``floor``, so that a perfect candidate has a finite W.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,8 +53,8 @@ def intrinsic_order(
 ) -> tuple[UniformArchitecture, ...]:
     """The valid tuples that are smaller than the maximum point ``below``, ascending in size, then in operations."""
 
-    def key(a: UniformArchitecture) -> tuple[int, int, int]:
-        return surrogates.params(a), surrogates.operations(a), a.heads
+    def key(a: UniformArchitecture) -> tuple[int, int, str]:
+        return surrogates.params(a), surrogates.operations(a), hashlib.sha256(a.arch_id.encode()).hexdigest()
 
     most = surrogates.params(below)
     return tuple(sorted((a for a in space.architectures if surrogates.params(a) < most), key=key))

@@ -16,10 +16,10 @@ from nas_ray.search._asha import Scheduler
 from nas_ray.search._journal import Journal, MemoryJournal
 from nas_ray.search._proposer import Proposal, Proposer
 from nas_ray.search._spaces import Joint, Point
-from nas_ray.space import Architecture, Rung, candidate_id, parse_architecture
+from nas_ray.space import AnyArchitecture, Rung, candidate_id, parse_any
 
 Status = Literal["running", "completed", "stopped", "failed"]
-Candidate = Architecture | Joint[Architecture]
+Candidate = AnyArchitecture | Joint[AnyArchitecture]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Task:
     """A candidate or reference to evaluate, from rung ``first_rung`` on; ``point``: hyperparameters of its own."""
 
     candidate_id: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     kind: str
     label: str
     origin: str
@@ -99,8 +99,8 @@ class SearchSession:
         scheduler: Scheduler | None,
         rungs: Sequence[Rung],
         journal: Journal | MemoryJournal,
-        references: Sequence[tuple[Architecture, str]],
-        costs: Callable[[Architecture], Mapping[str, float]],
+        references: Sequence[tuple[AnyArchitecture, str]],
+        costs: Callable[[AnyArchitecture], Mapping[str, float]],
         listener: Listener,
         head_size: int,
     ) -> None:
@@ -217,7 +217,7 @@ def read_outcomes(records: Iterable[Mapping[str, Any]], head_size: int) -> dict[
     for record in records:
         kind, candidate = record["kind"], record.get("candidate_id", "")
         if kind == "suggested":
-            architecture = parse_architecture(record["arch_id"], head_size)
+            architecture = parse_any(record["arch_id"], head_size)
             values = record.get("hyperparameters")
             point = None if values is None else Point(tuple(values.items()))
             task = Task(candidate, architecture, record["task"], record["label"], record["origin"], point=point)

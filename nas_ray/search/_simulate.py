@@ -9,11 +9,11 @@ import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from nas_ray.search._session import SearchSession, Task
-from nas_ray.space import Architecture
 
-AtRung = Callable[[Architecture, int], float]
+AtRung = Callable[[Any, int], float]  # of an architecture and a rung
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Search spaces and architectures; plain Python and numpy."""
 
 from nas_ray.space._architecture import (
+    AnyArchitecture,
     Architecture,
     Path,
     UniformArchitecture,
     candidate_id,
+    parse_any,
     parse_architecture,
     parse_path,
     parse_uniform,
@@ -28,6 +30,7 @@ from nas_ray.space._paths import EmbeddingRule, OperationChoice, PathSpace
 from nas_ray.space._uniform import UniformSpace
 
 __all__ = [
+    "AnyArchitecture",
     "Architecture",
     "Boundary",
     "EmbeddingRule",
@@ -46,6 +49,7 @@ __all__ = [
     "describe_ladder",
     "embedding_boundary",
     "map_part",
+    "parse_any",
     "parse_architecture",
     "parse_operation",
     "parse_path",

@@ -101,6 +101,18 @@ def parse_uniform(arch_id: str) -> UniformArchitecture:
     return UniformArchitecture(*map(int, match.groups()))
 
 
+AnyArchitecture = Architecture | UniformArchitecture
+
+
+def parse_any(arch_id: str, head_size: int) -> AnyArchitecture:
+    """The architecture of either kind that ``arch_id`` names.
+
+    Raises:
+        SpaceError: it is of neither form.
+    """
+    return parse_uniform(arch_id) if arch_id.startswith("uniform:") else parse_architecture(arch_id, head_size)
+
+
 def candidate_id(config: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits of the sha256 of a candidate's canonical configuration."""
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))

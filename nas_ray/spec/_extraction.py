@@ -49,6 +49,8 @@ class Extraction(Frozen):
     """Each architecture is trained with each; not beside ranges in `search.distill`."""
     draws: int = Field(4, ge=1)
     """Sets an architecture, where `search.distill` has ranges: its middle, then what Optuna's TPE suggests."""
+    early_stopping: bool = False
+    """Whether `search.scheduler` stops trainings at the steps of `search.distill`; the papers train all to the end."""
     weight_bound: float = Field(8.0, gt=0)
     """Largest absolute weight: what is beyond is clipped after each step."""
     cache_bytes: int = Field(4_000_000_000, ge=0)

@@ -5,7 +5,7 @@ Every field has a default that suits a small search on one machine; a spec file 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -70,6 +70,18 @@ class TrialSpec(Frozen):
     extraction: Extraction = Extraction()
     tracking: Tracking = Tracking()
     cluster: Cluster = Cluster()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_rungs(cls, data: Any) -> Any:
+        """Rungs that nobody named end where the selection batches do."""
+        text, search = (data.get(name) or {} for name in ("text", "search")) if isinstance(data, dict) else ({}, {})
+        if not (isinstance(text, dict) and isinstance(search, dict)) or "rungs" in search:
+            return data
+        most, usual = text.get("select_batches"), Search().rungs
+        if not isinstance(most, int) or most < 1 or most >= usual[-1]:
+            return data
+        return {**data, "search": {**search, "rungs": [rung for rung in usual if rung <= most]}}
 
     @model_validator(mode="after")
     def _check(self) -> TrialSpec:

@@ -4,7 +4,7 @@ from nas_ray.stages._changes import change
 from nas_ray.stages._checks import check_latency, check_run
 from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._enqueued import enqueue_overrides
-from nas_ray.stages._order import STAGES
+from nas_ray.stages._order import COURSES, PATH_STAGES, UNIFORM_STAGES
 from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
@@ -13,7 +13,9 @@ from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import edit_run_specs, load_run_specs, tracking_uri
 
 __all__ = [
-    "STAGES",
+    "COURSES",
+    "PATH_STAGES",
+    "UNIFORM_STAGES",
     "Console",
     "Context",
     "Plan",

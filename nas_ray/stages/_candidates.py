@@ -28,7 +28,7 @@ from nas_ray.search import (
     table_problem,
     task_id,
 )
-from nas_ray.space import Architecture, Rung, references
+from nas_ray.space import Architecture, Rung, UniformArchitecture, references
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import listed, proposed_before
 from nas_ray.stages._searched import quality, scored_space, searched_space, table_loss
@@ -101,7 +101,7 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     Raises:
         InfeasibleError: no architecture meets the constraints.
     """
-    search, costs = context.spec.search, context.costs
+    search = context.spec.search
     solver = problem(context)
     solver.require_feasible(context.bounds)
     searched = searched_space(context)
@@ -136,17 +136,17 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
         search.ladder,
         Journal(context.path("journal.jsonl")),
         known,
-        costs.of,
+        context.costs_of,
         TrackerListener(tracker, context),
-        context.space.head_size,
+        context.head_size,
     )
 
 
 def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
     """One row of ``candidates.parquet``; test loss and front membership are filled in later."""
     architecture = outcome.task.architecture
-    costs = context.costs.of(architecture)
-    rung = None if outcome.rung is None else context.spec.search.ladder[outcome.rung]
+    costs = context.costs_of(architecture)
+    rung = None if outcome.rung is None else context.ladder[outcome.rung]
     return {
         "candidate_id": outcome.task.candidate_id,
         "arch_id": architecture.arch_id,
@@ -162,7 +162,7 @@ def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
         "encoder_params": int(costs["encoder_params"]),
         "flops": costs["flops"],
         "latency_ms": costs["latency_ms"],
-        "table_loss": table_loss(context, architecture),
+        "table_loss": None if isinstance(architecture, UniformArchitecture) else table_loss(context, architecture),
         "select_loss": None if rung is None or rung.kind == "blocks" else outcome.loss,
         "test_loss": None,
         "pareto": False,
@@ -202,7 +202,7 @@ class TrackerListener:
     def _document(self, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
         """The candidate whole: its architecture, and its loss on ever more batches."""
         ladder, names = (
-            self.context.spec.search.ladder,
+            self.context.ladder,
             ("params", "encoder_params", "flops", "latency_ms", "table_loss"),
         )
         curve = [

@@ -15,14 +15,12 @@ from typing import Any
 from nas_ray.errors import SpecError, unknown
 from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec
 from nas_ray.stages._inputs import changed_inputs, fingerprints, refuse
-from nas_ray.stages._order import FEEDS, STAGES
 from nas_ray.stages._run import Run
 
-ORDER = tuple(STAGES)
 Changes = Mapping[str, tuple[Any, Any]]
 
 
-def check_unchanged(run: Run, stages: Iterable[str] = ORDER) -> None:
+def check_unchanged(run: Run, stages: Iterable[str]) -> None:
     """Refuse to go on from one of ``stages`` that was begun with another spec.
 
     Raises:
@@ -46,14 +44,15 @@ def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSp
         SpecError: a stage must run again that was not asked for; the run is as it was.
         RunError: another process drives the run, or its inputs are not what they were.
     """
-    if start is not None and start not in STAGES:
-        raise SpecError(unknown("stage", start, STAGES), key="--from")
+    order = run.course.order
+    if start is not None and start not in order:
+        raise SpecError(unknown("stage", start, order), key="--from")
     run.lock()
     try:
         run.begin_unknown()
         changed, overwrites = Run(run.folder, spec, space_spec), (run.spec, run.space_spec) != (spec, space_spec)
         if start is None:
-            check_unchanged(changed)
+            check_unchanged(changed, order)
         else:
             _check_early_enough(changed, start)
         searches_on = _only_more(_changes(changed, "search"))
@@ -62,7 +61,7 @@ def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSp
         if start is not None:
             _make_room(changed, start)
         elif searches_on:
-            changed.forget_stages(ORDER[ORDER.index("search") :])
+            changed.forget_stages(order[order.index("search") :])
     finally:
         run.unlock()
     return changed
@@ -75,24 +74,26 @@ def set_aside(path: Path) -> None:
 
 
 def _check_early_enough(run: Run, start: str) -> None:
-    stage, changes = _first_old(run, ORDER)
-    if stage and ORDER.index(stage) < ORDER.index(start):
+    order = run.course.order
+    stage, changes = _first_old(run, order)
+    if stage and order.index(stage) < order.index(start):
         raise SpecError(
             f"{start} is too late: {_sentence(changes)} since stage {stage} was begun, so {stage} is the first that "
-            f"must run again; accepted: {', '.join(ORDER[: ORDER.index(stage) + 1])}.",
+            f"must run again; accepted: {', '.join(order[: order.index(stage) + 1])}.",
             key="--from",
         )
-    refuse(run, [name for name in changed_inputs(run) if not _may_change(name, start)])
+    refuse(run, [name for name in changed_inputs(run) if not _may_change(run, name, start)])
 
 
-def _may_change(name: str, start: str) -> bool:
+def _may_change(run: Run, name: str, start: str) -> bool:
     """Whether the input ``name`` is read by no stage before ``start``."""
-    return start == "profile" or (start == "supernet" and name.startswith("the text "))
+    return start == "profile" or (start in run.course.readers("text") and name.startswith("the text "))
 
 
 def _make_room(run: Run, start: str) -> None:
     """Drop or set aside what the stages from ``start`` on would otherwise go on from."""
-    again = ORDER[ORDER.index(start) :]
+    order = run.course.order
+    again = order[order.index(start) :]
     if "supernet" in again and _trains_anew(run, start):
         shutil.rmtree(run.folder / "supernet", ignore_errors=True)
         set_aside(run.folder / "ranking.jsonl")
@@ -101,7 +102,7 @@ def _make_room(run: Run, start: str) -> None:
     if "search" in again:
         shutil.rmtree(run.folder / "students", ignore_errors=True)
         set_aside(run.folder / "journal.jsonl")
-    kept = [name for name in fingerprints(run.spec) if not _may_change(name, start)]
+    kept = [name for name in fingerprints(run.spec) if not _may_change(run, name, start)]
     run.forget_stages(again, inputs=kept)  # last: what is missing above is not done, whatever the manifest says
 
 
@@ -138,15 +139,13 @@ def _changes(run: Run, stage: str) -> Changes:
     return {
         key: (old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and stage in _fed_by(key, shrinks)
+        if old.get(key) != new.get(key) and stage in _fed_by(run, key, shrinks)
     }
 
 
-def _fed_by(key: str, shrinks: bool) -> tuple[str, ...]:
+def _fed_by(run: Run, key: str, shrinks: bool) -> tuple[str, ...]:
     """The stages that read ``key``; shrinking scores paths and weighs latency while the supernets train."""
-    while key and key not in FEEDS:
-        key = key.rpartition(".")[0]
-    found = FEEDS.get(key, ("profile",))
+    found = run.course.readers(key)
     return (*found, "supernet") if shrinks and {"profile", "tabulate"} & set(found) else found
 
 

@@ -13,6 +13,7 @@ from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._enqueued import check_enqueued
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
+from nas_ray.stages.uniform import check_extraction, check_maximum
 from nas_ray.tables import PartTable
 
 
@@ -27,9 +28,16 @@ def check_run(run: Run, console: Console | None = None, address: str | None = No
     from nas_ray.tracking import check_uri
 
     context = Context(run, console or Silent())
-    check_spec(run.spec, context.space)
+    if context.is_uniform:
+        check_extraction(run.spec, context.tuples)
+    else:
+        check_spec(run.spec, context.space)
     source = context.teacher_source
-    check_teacher(run.spec, context.space, context.shape)
+    check_positions(run.spec, context.shape)
+    if context.is_uniform:
+        check_maximum(run.spec, context.tuples, source.config)
+    else:
+        check_teacher(run.spec, context.space, context.shape)
     load_tokenizer(source)
     for text in run.spec.text.sources:
         resolve_text(text.source, context.console.say)
@@ -55,11 +63,10 @@ def check_spec(spec: TrialSpec, space: PathSpace) -> None:
 
 
 def check_teacher(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> None:
-    """Blocks, positions and bounds on parameters; those on latency and FLOPs wait for their tables.
+    """Blocks and bounds on parameters; those on latency and FLOPs wait for their tables.
 
     Raises:
         TeacherError: its layers do not divide into the space's blocks.
-        SpecError: a sequence is longer than the teacher's positions.
         InfeasibleError: no architecture meets the bounds; names the smallest reachable value.
     """
     from nas_ray.search import table_problem
@@ -67,16 +74,24 @@ def check_teacher(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> Non
     from nas_ray.teacher import check_blocks
 
     check_blocks(shape.num_layers, space.num_blocks)
-    if spec.text.sequence_length > shape.num_positions:
-        raise SpecError(
-            f"found {spec.text.sequence_length}; accepted: at most {shape.num_positions}, the teacher's positions.",
-            key="text.sequence_length",
-        )
     known: dict[str, float] = {k: v for k, v in spec.search.constraints.items() if k in ("params", "encoder_params")}
     if known:
         params = params_table(space, shape)
         costs = Costs(space, shape, spec.supernet.start, params, params, params)
         table_problem(costs, None, list(known)).require_feasible(known)
+
+
+def check_positions(spec: TrialSpec, shape: TeacherShape) -> None:
+    """Whether the teacher can read sequences of the spec's length.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if spec.text.sequence_length > shape.num_positions:
+        raise SpecError(
+            f"found {spec.text.sequence_length}; accepted: at most {shape.num_positions}, the teacher's positions.",
+            key="text.sequence_length",
+        )
 
 
 def check_latency(latency: Latency) -> None:

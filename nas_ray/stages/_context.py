@@ -10,15 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas_ray.errors import SpecError
-from nas_ray.space import PathSpace, TeacherShape, teacher_path
+from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape, UniformArchitecture, UniformSpace, teacher_path
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
-from nas_ray.tables import Costs, PartTable, params_table
+from nas_ray.tables import Costs, PartTable, Surrogates, UniformCosts, params_table
 
 if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
     from nas_ray.data import TokenBatches
-    from nas_ray.distill import BlockConfig, Blocks
+    from nas_ray.distill import BlockConfig, Blocks, TrainingText
     from nas_ray.spec import TrialSpec
     from nas_ray.teacher import TeacherSource
     from nas_ray.tracking import Tracker
@@ -60,6 +63,7 @@ class Context:
     _joined: bool = False
     _tracker: Tracker | None = None
     cache: dict[str, Any] = field(default_factory=dict)
+    at_close: list[Callable[[], None]] = field(default_factory=list)
     baselines: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -73,13 +77,35 @@ class Context:
 
     @cached_property
     def space(self) -> PathSpace:
-        """The search space, before shrinking."""
+        """The search space of a run of kind paths, before shrinking."""
         space = self.run.space
         if not isinstance(space, PathSpace):
-            raise SpecError(
-                f"space '{space.name}' is of kind uniform; `nas-ray search` accepts spaces of kind paths.", key="space"
-            )
+            raise SpecError(f"space '{space.name}' is of kind uniform; accepted here: kind paths.", key="space")
         return space
+
+    @cached_property
+    def tuples(self) -> UniformSpace:
+        """The search space of a run of kind uniform."""
+        space = self.run.space
+        if not isinstance(space, UniformSpace):
+            raise SpecError(f"space '{space.name}' is of kind paths; accepted here: kind uniform.", key="space")
+        return space
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether plain encoders are searched."""
+        return self.run.space_spec.kind == "uniform"
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        """What candidates are judged by; plain encoders are always trained."""
+        ladder = self.spec.search.ladder
+        return tuple(rung for rung in ladder if rung.kind == "distilled") if self.is_uniform else ladder
+
+    @property
+    def head_size(self) -> int:
+        """Of attention heads; plain encoders have one each."""
+        return 0 if self.is_uniform else self.space.head_size
 
     def path(self, name: str) -> Path:
         """A file of the run."""
@@ -128,6 +154,27 @@ class Context:
         wanted = self.wanted_counts()
         return {split: min(count, self.batches.num_batches(split)) for split, count in wanted.items()}
 
+    def text(self, split: str, count: int) -> TrainingText:
+        """The first ``count`` batches of ``split``, one after the other."""
+        from nas_ray.distill import TrainingText
+
+        found = [self.batches.batch(split, index) for index in range(count)]
+        ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
+        if all(batch.mask is None for batch in found):
+            return TrainingText(ids, None)
+        masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]
+        return TrainingText(ids, np.concatenate(masks))
+
+    def training_text(self, sequences: int) -> TrainingText:
+        """At least ``sequences`` of the training split, or all that it has."""
+        size = self.spec.text.batch_sequences
+        return self.text("train", min(-(-sequences // size), self.batches.num_batches("train")))
+
+    def test_documents(self) -> NDArray[Any]:
+        """The document of every token of the test split that is reported."""
+        count = self.evaluation_counts()["test"]
+        return np.concatenate([self.batches.batch("test", index).documents for index in range(count)])
+
     def wanted_counts(self) -> dict[str, int]:
         """Batches of each evaluation split that the spec asks for."""
         text = self.spec.text
@@ -146,6 +193,19 @@ class Context:
             PartTable.read(self.path("tables/flops.parquet")),
             PartTable.read(self.path("tables/latency.parquet")),
         )
+
+    @cached_property
+    def uniform_costs(self) -> UniformCosts:
+        """Sizes in closed form and the latency table, which the profile stage has written."""
+        text, shape = self.spec.text, self.shape
+        surrogates = Surrogates(shape.vocab_size, shape.num_positions, text.sequence_length)
+        return UniformCosts(surrogates, PartTable.read(self.path("tables/latency.parquet")))
+
+    def costs_of(self, architecture: Architecture | UniformArchitecture) -> dict[str, float]:
+        """All costs of an architecture of either kind."""
+        if isinstance(architecture, UniformArchitecture):
+            return self.uniform_costs.of(architecture)
+        return self.costs.of(architecture)
 
     def tracker(self) -> Tracker:
         """Where candidates are logged; made once."""
@@ -218,6 +278,10 @@ class Context:
         with suppress(Exception):  # they may have died with what ended the run
             if self._blocks is not None:
                 self._blocks.close()
+        for end in self.at_close:
+            with suppress(Exception):
+                end()
+        self.at_close.clear()
         self._blocks = self._published = None
         if self._connected:
             from nas_ray.cluster import disconnect

@@ -43,7 +43,7 @@ def refuse(run: Run, changed: list[str]) -> None:
         RunError: there are.
     """
     if changed:
-        stage = "supernet" if all(name.startswith("the text ") for name in changed) else "profile"
+        stage = run.course.readers("text")[0] if all(name.startswith("the text ") for name in changed) else "profile"
         raise RunError(
             f"{run.folder}: since this run began, {' and '.join(changed)} changed. Restore it and resume; or run again "
             f"what was made of it: `nas-ray resume {run.folder} --from {stage}`; or give the spec another name "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,6 @@ from nas_ray.stages._changes import check_unchanged, set_aside
 from nas_ray.stages._checks import check_machine
 from nas_ray.stages._context import Console, Context, Silent
 from nas_ray.stages._inputs import check_same
-from nas_ray.stages._order import STAGES
 from nas_ray.stages._run import Run
 
 _COMMAND: list[str] = []
@@ -40,15 +38,16 @@ def execute(run: Run, console: Console | None = None, address: str | None = None
         SpecError: a finished or begun stage was made with another spec.
         NasRayError: what a stage raises; an error that is nobody's own becomes a StageError.
     """
-    with _driven(run, console, address, STAGES) as context:
-        first = next((number for number, stage in enumerate(STAGES) if not run.is_done(stage)), len(STAGES))
-        if list(STAGES).index("profile") < first < list(STAGES).index("report"):
+    order = run.course.order
+    with _driven(run, console, address, order) as context:
+        first = next((number for number, stage in enumerate(order) if not run.is_done(stage)), len(order))
+        if order.index("profile") < first < order.index("report"):
             check_machine(context)
-        if address is not None and not context.is_local and first < list(STAGES).index("report"):
+        if address is not None and not context.is_local and first < order.index("report"):
             context.connect()  # now: what is wrong with the cluster is not to be found out after minutes
-        for number, (stage, title) in enumerate(STAGES.items()):
+        for number, (stage, title) in enumerate(run.course.stages.items()):
             todo = number >= first  # also what was done with older results of an earlier stage
-            context.console.say(f"[{number + 1}/{len(STAGES)}] {stage}: {title if todo else 'done'}")
+            context.console.say(f"[{number + 1}/{len(order)}] {stage}: {title if todo else 'done'}")
             if todo:
                 _run_stage(context, stage)
 
@@ -63,9 +62,13 @@ def execute_one(
     """
     if not run.is_done("test"):
         raise RunError(f"{run.folder}: the run is not finished; go on with `nas-ray resume {run.folder}`.")
+    if stage not in run.course.stages:
+        raise RunError(
+            f"{run.folder}: a run of kind {run.space_spec.kind} has no stage {stage}; accepted: a run of kind paths."
+        )
     words = "".join(f" --{name} {value}" for name, value in options.items())
     remember(run, address, command=stage, options=words)
-    before = list(STAGES)[: list(STAGES).index(stage)]
+    before = run.course.order[: run.course.order.index(stage)]
     with _driven(run, console, address, before) as context:
         _run_stage(context, stage, **options)
 
@@ -90,10 +93,10 @@ def _run_stage(context: Context, stage: str, **options: Any) -> None:
     run, began, done = context.run, time.perf_counter(), False
     try:
         run.begin(stage)
-        outputs: list[Path] = importlib.import_module(f"nas_ray.stages.{stage}").run(context, **options)
+        outputs: list[Path] = run.course.module(stage).run(context, **options)
         if stage == "tabulate":
             set_aside(context.path("journal.jsonl"))  # before this counts as done: a kill must not leave it to a search
-        run.mark_done(stage, time.perf_counter() - began, outputs, list(STAGES))
+        run.mark_done(stage, time.perf_counter() - began, outputs, run.course.order)
         done = True
     except (NasRayError, KeyboardInterrupt):
         raise

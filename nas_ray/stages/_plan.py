@@ -11,14 +11,16 @@ from urllib.request import getproxies
 
 from nas_ray import assets
 from nas_ray._machine import num_cores
-from nas_ray.errors import SpecError, TeacherError
-from nas_ray.space import PathSpace, TeacherShape, describe_ladder
+from nas_ray.errors import TeacherError
+from nas_ray.space import PathSpace, TeacherShape, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
-from nas_ray.stages._checks import check_spec, check_teacher
+from nas_ray.stages._checks import check_positions, check_spec, check_teacher
 from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import load_run_specs
+from nas_ray.stages.uniform import _plan as uniform
+from nas_ray.stages.uniform import check_extraction
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,12 @@ def plan(
 ) -> Plan:
     """Check ``trial`` and estimate its stages on this machine."""
     spec, space_spec = load_run_specs(trial, enqueue_overrides(trial, overrides, warm_start, enqueue, lambda _: None))
-    space = space_spec.build()
-    if not isinstance(space, PathSpace):
-        raise SpecError(f"space '{space.name}' is of kind uniform; `nas-ray search` accepts kind paths", key="space")
+    space, folder = space_spec.build(), Run.place(Path(storage), spec, space_spec)
+    lines = [f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else "")]
+    if isinstance(space, UniformSpace):
+        return _plan_extraction(spec, space, lines)
     check_spec(spec, space)
-    folder = Run.place(Path(storage), spec, space_spec)
-    lines = [
-        f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else ""),
+    lines += [
         f"space       {space.name}: {space.num_blocks} blocks, {len(space.paths)} paths a block, "
         f"{space.num_architectures:.3g} architectures",
         *_work(spec, space),
@@ -55,6 +56,7 @@ def plan(
     if shape is None:
         lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
+    check_positions(spec, shape)
     check_teacher(spec, space, shape)
     estimate, cores, device = Estimate(spec, space, shape), num_cores(), _device(spec)
     seconds = estimate.seconds(operation_rate(space, spec.text.sequence_length, device))
@@ -66,6 +68,29 @@ def plan(
     machine += "" if device == spec.supernet.device else " (no GPU here)"
     lines.append(f"total       about {_duration(sum(seconds.values()))} on {machine}, {_bytes(memory)} of memory")
     return Plan(tuple(lines), seconds, memory / 1e9)
+
+
+def _plan_extraction(spec: TrialSpec, space: UniformSpace, lines: list[str]) -> Plan:
+    """The plan of a space of kind uniform."""
+    check_extraction(spec, space)
+    lines = [*lines, *uniform.work(spec, space)]
+    shape, reason = _shape(spec)
+    if shape is None:
+        lines.append(f"teacher     {spec.teacher}: {reason}")
+        return Plan(tuple(lines), None, None)
+    check_positions(spec, shape)
+    found = uniform.estimate(spec, space, shape)
+    lines += [
+        f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, the maximum point of {found.order} "
+        "smaller architectures",
+        f"candidates  {found.trainings} trainings of {found.chosen} architectures",
+    ]
+    lines += [f"stage       {stage:9} about {_duration(value)}" for stage, value in found.seconds.items()]
+    lines.append(
+        f"total       about {_duration(sum(found.seconds.values()))} on {num_cores()} cores, "
+        f"{_bytes(found.memory_bytes)} of memory"
+    )
+    return Plan(tuple(lines), found.seconds, found.memory_bytes / 1e9)
 
 
 def _work(spec: TrialSpec, space: PathSpace) -> list[str]:

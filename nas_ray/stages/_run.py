@@ -16,6 +16,7 @@ from nas_ray._lock import FileLock, Held
 from nas_ray.errors import RunError
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, parse, spec_hash, to_yaml
+from nas_ray.stages._order import COURSES, Course
 
 _FORMAT = 1
 
@@ -43,6 +44,11 @@ class Run:
     def space(self) -> PathSpace | UniformSpace:
         """The search space."""
         return self.space_spec.build()
+
+    @property
+    def course(self) -> Course:
+        """The stages of its kind of space."""
+        return COURSES[self.space_spec.kind]
 
     @staticmethod
     def place(storage: Path, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSpec) -> Path:

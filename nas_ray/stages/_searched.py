@@ -41,19 +41,22 @@ def searched_space(context: Context) -> Searched:
     space, distill = scored_space(context), context.spec.search.distill
     middle = None
     if distill is not None and distill.searched:
-        points = DimensionSpace([_dimension(name, values) for name, values in distill.searched.items()])
+        points = DimensionSpace([dimension_of(name, values) for name, values in distill.searched.items()])
         space, middle = JointSpace(space, points), points.decode(distill.middle)
     return Searched(space, middle, context.costs.of, lambda architecture: table_loss(context, architecture))
 
 
-def _dimension(name: str, values: Range | tuple[int, ...]) -> Dimension:
+def dimension_of(name: str, values: Range | tuple[int, ...]) -> Dimension:
+    """A searched hyperparameter as a dimension of a space."""
     if isinstance(values, Range):
         return Float(name, values.low, values.high, log=values.log)
     return Categorical(name, tuple(sorted(values)), ordered=True)
 
 
 def _architecture(candidate: Candidate) -> Architecture:
-    return candidate.architecture if isinstance(candidate, Joint) else candidate
+    found = candidate.architecture if isinstance(candidate, Joint) else candidate
+    assert isinstance(found, Architecture), "table runs search paths"
+    return found
 
 
 def quality(context: Context) -> QualityTable:

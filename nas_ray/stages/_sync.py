@@ -58,14 +58,13 @@ def retell(context: Context) -> None:
     journal = context.path("journal.jsonl")
     if not journal.is_file():
         return
-    listener, rungs = TrackerListener(context.tracker(), context), context.spec.search.ladder
-    for outcome in read_outcomes(read_journal(journal), context.space.head_size).values():
+    listener, rungs = TrackerListener(context.tracker(), context), context.ladder
+    for outcome in read_outcomes(read_journal(journal), context.head_size).values():
         listener.started(outcome.task)
         for rung, loss in sorted(outcome.losses.items()):
             listener.rung(outcome.task, rungs[rung], loss)
         if outcome.status != "running":
             listener.ended(outcome.task, outcome)
     if context.run.is_done("report"):
-        from nas_ray.stages import report
-
-        report.track(context, report.build(context))
+        stage = context.run.course.module("report")
+        stage.track(context, stage.build(context))

@@ -49,7 +49,24 @@ def run(context: Context) -> list[Path]:
 
 
 def measure(space: PathSpace, shape: TeacherShape, spec: Latency, start: Any, seed: int, console: Console) -> PartTable:
-    """The latency table of this device, measured in a process of its own with its own thread count.
+    """The latency table of this device for the students of ``space``.
+
+    Raises:
+        StageError: the measurement failed.
+    """
+    models = _check_models(space, shape, start, spec.check_models, seed)
+    return measure_parts(all_parts(space, shape), models, shape, space.head_size, spec, console)
+
+
+def measure_parts(
+    parts: tuple[str, ...],
+    models: tuple[tuple[str, ...], ...],
+    shape: TeacherShape,
+    head_size: int,
+    spec: Latency,
+    console: Console,
+) -> PartTable:
+    """Latency of ``parts`` and its error on whole ``models``, in a process of its own with its own thread count.
 
     Raises:
         StageError: the measurement failed.
@@ -58,11 +75,11 @@ def measure(space: PathSpace, shape: TeacherShape, spec: Latency, start: Any, se
 
     threads = spec.threads or num_cores()
     request = LatencyRequest(
-        parts=all_parts(space, shape),
-        models=_check_models(space, shape, start, spec.check_models, seed),
+        parts=parts,
+        models=models,
         vocab_size=shape.vocab_size,
         num_positions=max(shape.num_positions, spec.sequence_length),
-        head_size=space.head_size,
+        head_size=head_size,
         threads=threads,
         **spec.model_dump(exclude={"threads", "check_models", "table"}),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,13 @@ _FILES = ("candidates.parquet", "front.parquet", "front.png", "report.html")
 def run(context: Context) -> list[Path]:
     """Write every file that people and scripts read."""
     report = build(context)
+    files = write_report(context, report)
+    track(context, report)
+    return files
+
+
+def write_report(context: Context, report: RunReport) -> list[Path]:
+    """Tables, figure and page of a run of either kind."""
     rows = [asdict(row) for row in report.rows]
     files = {name: context.path(name) for name in _FILES}
     metadata = {
@@ -52,7 +59,6 @@ def run(context: Context) -> list[Path]:
     write_parquet(files["front.parquet"], _columns(front), metadata)
     write_figure(report, files["front.png"])
     write_html(report, files["report.html"])
-    track(context, report)
     return list(files.values())
 
 
@@ -84,10 +90,10 @@ def build(context: Context) -> RunReport:
             )
         )
     check = context.costs.latency.metadata["check"]
-    folder = shlex.quote(_short(context.run.folder))
+    folder = shlex.quote(short_path(context.run.folder))
     return RunReport(
         name=context.spec.name,
-        run_dir=_short(context.run.folder),
+        run_dir=short_path(context.run.folder),
         teacher=context.spec.teacher,
         teacher_encoder_params=context.shape.encoder_params,
         vocab_size=context.shape.vocab_size,
@@ -161,6 +167,18 @@ def _ranking(context: Context) -> RankingCheck | None:
 
 def track(context: Context, report: RunReport) -> None:
     """Tell MLflow of what only the end of a run knows: losses on the test split, the front, the summary."""
+    figures = {
+        "table_kendall_tau": None if report.table_check is None else report.table_check.kendall_tau,
+        "params_kendall_tau": None if report.table_check is None else report.table_check.params_kendall_tau,
+        **({} if report.ranking is None else _ranking_metrics(report.ranking)),
+    }
+    track_rows(context, report, figures, [context.path("supernet/blocks.json")])
+
+
+def track_rows(
+    context: Context, report: RunReport, figures: Mapping[str, float | None], files: Sequence[Path] = ()
+) -> None:
+    """The same of a run of either kind; ``figures`` and ``files`` of its own go to the summary."""
     tracker = context.tracker()
     for row in report.rows:
         if row.test_loss is not None:
@@ -171,11 +189,9 @@ def track(context: Context, report: RunReport) -> None:
     metrics: dict[str, float | None] = {
         "front_size": len(report.front),
         "candidates": sum(row.kind == "candidate" for row in report.rows),
-        "table_kendall_tau": None if report.table_check is None else report.table_check.kendall_tau,
-        "params_kendall_tau": None if report.table_check is None else report.table_check.params_kendall_tau,
         "latency_spearman": None if check is None else check.spearman,
         "latency_mape_percent": None if check is None else check.mape_percent,
-        **({} if report.ranking is None else _ranking_metrics(report.ranking)),
+        **figures,
         **{f"seconds_{stage}": seconds for stage, seconds in report.stage_seconds.items()},
     }
     params: dict[str, str | int | float] = {
@@ -183,9 +199,9 @@ def track(context: Context, report: RunReport) -> None:
         "teacher": context.spec.teacher,
         "seed": context.spec.seed,
     }
+    written = [*map(context.path, (*_FILES, "spec.yaml", "space.yaml")), *files]
     tables = sorted(context.path("tables").glob("*.parquet"))
-    files = [*map(context.path, (*_FILES, "spec.yaml", "space.yaml", "supernet/blocks.json")), *tables]
-    tracker.summary(params, metrics, files, context.run.inputs)
+    tracker.summary(params, metrics, [*written, *tables], context.run.inputs)
 
 
 def _ranking_metrics(check: RankingCheck) -> dict[str, float | None]:
@@ -201,7 +217,7 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _short(folder: Path) -> str:
+def short_path(folder: Path) -> str:
     """Relative where that is shorter to type."""
     try:
         return f"./{folder.relative_to(Path.cwd())}"

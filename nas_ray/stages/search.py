@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from nas_ray.distill import Assignment, DistillPlan, Judge, JudgeConfig, TrainingText
+from nas_ray.distill import AnyJudge, Assignment, DistillPlan, Judge, JudgeConfig, TrainingText
 from nas_ray.errors import StageError
 from nas_ray.measure import EvaluatorConfig
 from nas_ray.search import Outcome, SearchSession, Task
@@ -63,14 +61,14 @@ def run(context: Context) -> list[Path]:
     return [context.path("journal.jsonl"), context.path(PROPOSALS)]
 
 
-def run_local(session: SearchSession, judge: Judge, progress: Callable[[SearchSession], None]) -> None:
+def run_local(session: SearchSession, judge: AnyJudge, progress: Callable[[SearchSession], None]) -> None:
     """The search in this process, one candidate at a time; one that raises an error has failed, the others go on."""
     while (task := session.next_task()) is not None:
         session.ended(task.candidate_id, _judged(session, judge, task))
         progress(session)
 
 
-def _judged(session: SearchSession, judge: Judge, task: Task) -> Exception | None:
+def _judged(session: SearchSession, judge: AnyJudge, task: Task) -> Exception | None:
     """Report rung after rung; what the candidate itself raised, if it did."""
     candidate = judge.begin(Assignment(task.candidate_id, task.architecture.arch_id, task.hyperparameters))
     for rung in range(task.first_rung, len(session.rungs)):
@@ -91,7 +89,6 @@ def _named(outcome: Outcome) -> str:
 def judge_config(context: Context) -> JudgeConfig:
     """How a worker anywhere judges candidates of this run."""
     search, counts = context.spec.search, context.evaluation_counts()
-    documents = [context.batches.batch("test", index).documents for index in range(counts["test"])]
     evaluator = EvaluatorConfig(
         key=context.run.run_id,
         space=context.space,
@@ -99,7 +96,7 @@ def judge_config(context: Context) -> JudgeConfig:
         teacher=context.spec.teacher,
         ridges=context.spec.tabulate.ridges,
         batch_sequences=context.spec.text.batch_sequences,
-        test_documents=np.concatenate(documents),
+        test_documents=context.test_documents(),
     )
     plan = None
     if search.distill is not None:
@@ -119,11 +116,4 @@ def training_text(context: Context) -> TrainingText | None:
     distill = context.spec.search.distill
     if distill is None:
         return None
-    batches, size = context.batches, context.spec.text.batch_sequences
-    count = min(-(-distill.steps[-1] * distill.most_sequences // size), batches.num_batches("train"))
-    found = [batches.batch("train", index) for index in range(count)]
-    ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
-    if all(batch.mask is None for batch in found):
-        return TrainingText(ids, None)
-    masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]
-    return TrainingText(ids, np.concatenate(masks))
+    return context.training_text(distill.steps[-1] * distill.most_sequences)

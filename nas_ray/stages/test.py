@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_ray.distill import Assignment, Judge
+from nas_ray.distill import AnyJudgeConfig, Assignment, TrainingText
 from nas_ray.search import non_dominated, read_journal, read_outcomes
 from nas_ray.stages._candidates import TEACHER, outcome_row
 from nas_ray.stages._context import Context
@@ -27,16 +27,22 @@ def run(context: Context) -> list[Path]:
     completed = [row for row in rows if row["status"] == "completed"]
     chosen = [row for row in completed if row["pareto"] or row["kind"] == "reference"]
     chosen += [row for row, _ in comparisons(rows) if row not in chosen]
+    return measure(context, chosen, judge_config(context), context.published(), training_text(context))
+
+
+def measure(
+    context: Context, chosen: list[dict[str, Any]], config: AnyJudgeConfig, arrays: list[Any], text: TrainingText | None
+) -> list[Path]:
+    """Write the errors of the ``chosen`` rows; the distilled weights of all others are deleted."""
     assignments = [
         Assignment(row["candidate_id"], row["arch_id"], json.loads(row["hyperparameters"] or "{}")) for row in chosen
     ]
-    config, text, published = judge_config(context), training_text(context), context.published()
 
     def progress(done: int) -> None:
         context.console.progress(done, len(assignments), "models")
 
     if context.is_local:
-        judge = Judge(config, published, text)
+        judge = config.build(arrays, text)
         errors = []
         for number, assignment in enumerate(assignments, start=1):
             errors.append(judge.document_errors(assignment))
@@ -44,7 +50,7 @@ def run(context: Context) -> list[Path]:
     else:
         from nas_ray.cluster import document_errors
 
-        errors = document_errors(config, published, text, assignments, progress)
+        errors = document_errors(config, arrays, text, assignments, progress)
     _forget_others(context, {row["candidate_id"] for row in chosen})
     file = context.path("tables/test_errors.parquet")
     _write(file, [row["candidate_id"] for row in chosen], errors)
@@ -63,7 +69,7 @@ def judged_rows(context: Context) -> list[dict[str, Any]]:
 
     Membership is decided on the select split, among candidates that reached the last rung.
     """
-    outcomes = read_outcomes(read_journal(context.path("journal.jsonl")), context.space.head_size)
+    outcomes = read_outcomes(read_journal(context.path("journal.jsonl")), context.head_size)
     rows = [outcome_row(context, outcome) for outcome in outcomes.values()]
     finished = [row for row in rows if row["kind"] == "candidate" and row["status"] == "completed"]
     names = ["select_loss" if name == "loss" else name for name in context.spec.search.objectives]

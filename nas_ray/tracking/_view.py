@@ -23,11 +23,14 @@ _SECTION = "nas_ray-front"
 
 
 def run_view(
-    run_id: str, costs: Sequence[str] = ("encoder_params", "latency_ms"), searched: Sequence[str] = ()
+    run_id: str,
+    costs: Sequence[str] = ("encoder_params", "latency_ms"),
+    searched: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The view of one search: its candidates by loss, the hyperparameters ``searched`` beside their architectures, and
-    a chart of the loss over each of ``costs``."""
-    columns = [("metrics", _METRICS), ("params", (*searched, *_PARAMS)), ("tags", _TAGS)]
+    """The view of one search: its candidates by loss, ``metrics`` of its own, the hyperparameters ``searched`` beside
+    their architectures, and a chart of the loss over each of ``costs``."""
+    columns = [("metrics", (*metrics, *_METRICS)), ("params", (*searched, *_PARAMS)), ("tags", _TAGS)]
     return {
         "searchFilter": f"tags.`nas_ray.run` = '{plain(run_id)}' and tags.`nas_ray.kind` != 'summary'",
         "orderByKey": "metrics.`select_loss`",
@@ -62,13 +65,20 @@ def _scatter(cost: str) -> dict[str, Any]:
     }
 
 
-def share_view(uri: str, experiment: str, run_id: str, costs: Sequence[str], searched: Sequence[str] = ()) -> str:
+def share_view(
+    uri: str,
+    experiment: str,
+    run_id: str,
+    costs: Sequence[str],
+    searched: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+) -> str:
     """Keep the view of ``run_id`` in MLflow; the path that opens it, to be put behind the UI's address.
 
     Raises:
         TrackingError: the store cannot be used, or has nothing of this run.
     """
-    text = json.dumps(run_view(run_id, costs, searched), separators=(",", ":"))
+    text = json.dumps(run_view(run_id, costs, searched, metrics), separators=(",", ":"))
     key = f"nas_ray-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     tag = f"mlflow.sharedViewState.{key}"
     try:

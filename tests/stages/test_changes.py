@@ -14,8 +14,8 @@ import yaml
 from nas_ray import api
 from nas_ray.errors import RunError, SpecError
 from nas_ray.spec import TrialSpec
-from nas_ray.stages import STAGES, Run, _pipeline
-from nas_ray.stages._order import FEEDS
+from nas_ray.stages import PATH_STAGES, Run, _pipeline
+from nas_ray.stages._order import PATH_FEEDS
 from nas_ray.tables import read_parquet
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
@@ -45,7 +45,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return run
 
-    stages = {name: SimpleNamespace(run=stage(name)) for name in STAGES}
+    stages = {name: SimpleNamespace(run=stage(name)) for name in PATH_STAGES}
     importer = SimpleNamespace(import_module=lambda name: stages[name.rpartition(".")[2]])
     monkeypatch.setattr(_pipeline, "importlib", importer)
     return names
@@ -60,7 +60,7 @@ def run(trial: Path, ran: list[str]) -> Run:
 
 
 def from_stage(stage: str) -> list[str]:
-    return list(STAGES)[list(STAGES).index(stage) :]
+    return list(PATH_STAGES)[list(PATH_STAGES).index(stage) :]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_run_of_an_older_version_is_taken_to_be_made_with_its_own_spec(run: Ru
 def test_an_unchanged_spec_may_run_again_from_any_stage(run: Run, ran: list[str]) -> None:
     with pytest.raises(SpecError, match=r"unknown stage 'tabluate'.*Did you mean 'tabulate'"):
         api.resume(run.folder, start="tabluate")
-    for stage in STAGES:
+    for stage in PATH_STAGES:
         ran.clear()
         api.resume(run.folder, start=stage)
         assert ran == from_stage(stage)
@@ -185,8 +185,8 @@ def test_changed_text_may_be_trained_on_anew(run: Run, trial: Path, ran: list[st
 
 
 def test_every_section_of_the_spec_is_in_the_table() -> None:
-    assert {key.partition(".")[0] for key in FEEDS} == set(TrialSpec.model_fields)
-    assert {stage for stages in FEEDS.values() for stage in stages} <= set(STAGES)
+    assert {key.partition(".")[0] for key in PATH_FEEDS} == set(TrialSpec.model_fields)
+    assert {stage for stages in PATH_FEEDS.values() for stage in stages} <= set(PATH_STAGES)
 
 
 # -- real stages -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from nas_ray.errors import InfeasibleError, RunError, SpecError
 from nas_ray.report._text import interval
 from nas_ray.search import TableProblem, non_dominated
 from nas_ray.space import parse_architecture
-from nas_ray.stages import STAGES, Run, Silent
+from nas_ray.stages import PATH_STAGES, Run, Silent
 from nas_ray.stages.test import paired_interval
 from nas_ray.tables import Costs, QualityTable, read_parquet
 from tests.tiny_trial import environment, nas_ray, run_folder, write_trial
@@ -144,7 +144,7 @@ def test_damaged_output_makes_its_stage_run_again(finished: Path) -> None:
 
 def test_writing_the_report_again_leaves_the_run_finished(finished: Path) -> None:
     api.report(finished)
-    assert all(Run.open(finished).is_done(stage) for stage in STAGES)
+    assert all(Run.open(finished).is_done(stage) for stage in PATH_STAGES)
 
 
 def test_a_stage_that_ran_again_makes_the_later_ones_run_again(tmp_path: Path, finished: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_stage_that_ran_again_makes_the_later_ones_run_again(tmp_path: Path, f
     (copy / "tables" / "quality.parquet").write_bytes(b"")
     run = Run.open(copy)
     assert not run.is_done("tabulate")
-    run.mark_done("tabulate", 1.0, [], list(STAGES))
-    assert [stage for stage in STAGES if run.is_done(stage)] == ["profile", "supernet", "tabulate"]
+    run.mark_done("tabulate", 1.0, [], list(PATH_STAGES))
+    assert [stage for stage in PATH_STAGES if run.is_done(stage)] == ["profile", "supernet", "tabulate"]
 
 
 def test_a_second_driver_is_refused(finished: Path) -> None:
@@ -187,7 +187,7 @@ def test_interrupted_in_any_stage_the_outcome_is_the_same(
         with pytest.raises(KeyboardInterrupt):
             api.search(str(trial), storage=tmp_path / "runs")
     run = run_folder(tmp_path / "runs")
-    assert set(Run.open(run).stage_seconds()) == set(list(STAGES)[: list(STAGES).index(stage)])
+    assert set(Run.open(run).stage_seconds()) == set(list(PATH_STAGES)[: list(PATH_STAGES).index(stage)])
     api.resume(run)
     drop = ("latency_ms",)
     strip = [{k: v for k, v in row.items() if k not in drop} for row in rows_of(run)]
@@ -270,7 +270,7 @@ def test_ranking_is_checked_by_standalone_training_and_a_kill_loses_one_path(tmp
     assert len(rows) == 10  # none was trained twice
     assert metadata["start"] == "inherit"
     assert all(loss > 0 for loss in columns["standalone_loss"])
-    assert all(Run.open(copy).is_done(stage) for stage in STAGES)
+    assert all(Run.open(copy).is_done(stage) for stage in PATH_STAGES)
     html = (copy / "report.html").read_text(encoding="utf-8")
     assert "How truly the tables rank" in html
     assert "more parameters" in html

@@ -15,7 +15,7 @@ import pytest
 from nas_ray import api
 from nas_ray.data import absolute_source
 from nas_ray.errors import InfeasibleError, RunError, StageError, TrackingError
-from nas_ray.stages import STAGES, Run, Silent, _inputs, _pipeline, load_run_specs, resume_command
+from nas_ray.stages import PATH_STAGES, Run, Silent, _inputs, _pipeline, load_run_specs, resume_command
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
 Stage = Callable[..., list[Path]]
@@ -33,7 +33,7 @@ def trial(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> Path:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stage]:
     """Stages that do nothing, unless a test puts another in."""
-    stages: dict[str, Stage] = {name: lambda context, **options: [] for name in STAGES}
+    stages: dict[str, Stage] = {name: lambda context, **options: [] for name in PATH_STAGES}
 
     def import_module(name: str) -> SimpleNamespace:
         return SimpleNamespace(run=stages[name.rpartition(".")[2]])
@@ -268,10 +268,10 @@ def test_an_interrupted_search_says_how_to_resume_once(trial: Path, fake: dict[s
     run = api.search(str(trial), storage=trial.parent.parent / "runs", console=Speaks(), address="auto")
     assert resume_command() == f"nas-ray resume '{run.folder}' --address auto" or " " not in str(run.folder)
     assert said[0] == f"run {run.folder}"
-    assert said[1:] == [f"[{n}/7] {stage}: {title}" for n, (stage, title) in enumerate(STAGES.items(), start=1)]
+    assert said[1:] == [f"[{n}/7] {stage}: {title}" for n, (stage, title) in enumerate(PATH_STAGES.items(), start=1)]
     said.clear()
     api.resume(run.folder, console=Speaks())
-    assert said[1:] == [f"[{n}/7] {stage}: done" for n, stage in enumerate(STAGES, start=1)]
+    assert said[1:] == [f"[{n}/7] {stage}: done" for n, stage in enumerate(PATH_STAGES, start=1)]
 
 
 def test_trials_are_aligned_by_the_longest_name() -> None:

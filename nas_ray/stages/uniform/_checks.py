@@ -1,0 +1,68 @@
+"""What is refused of an extraction before anything long starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas_ray.errors import SpecError, TeacherError
+from nas_ray.space import UniformSpace
+from nas_ray.spec import Search, TrialSpec
+from nas_ray.tables import Surrogates, maximum_point
+
+_READ = ("constraints", "distill", "max_concurrent", "objectives", "scheduler")  # keys of `search`
+_FITTED = "rungs"  # has a default that fits the selection batches
+
+
+def check_extraction(spec: TrialSpec, space: UniformSpace) -> None:
+    """The keys of the spec by themselves.
+
+    Raises:
+        SpecError, TrackingError: what is wrong with which.
+    """
+    from nas_ray.tracking import check_uri
+
+    if spec.search.distill is None:
+        raise SpecError(
+            f"is missing; accepted in a space of kind uniform ('{space.name}'): how candidates are trained, at least "
+            "its steps, the last of which is n.",
+            key="search.distill",
+        )
+    usual = Search()
+    for name in Search.model_fields:
+        if name not in (*_READ, _FITTED) and getattr(spec.search, name) != getattr(usual, name):
+            raise SpecError(
+                f"has no effect in a space of kind uniform ('{space.name}'); accepted there: {', '.join(_READ)}; which "
+                "architectures are trained says extraction.epsilon.",
+                key=f"search.{name}",
+            )
+    if spec.extraction.epsilon > space.num_architectures:
+        raise SpecError(
+            f"found {spec.extraction.epsilon}; accepted: 1 to {space.num_architectures}, the space's architectures.",
+            key="extraction.epsilon",
+        )
+    if spec.tracking.enabled and spec.tracking.uri:
+        check_uri(spec.tracking.uri)
+
+
+def check_maximum(spec: TrialSpec, space: UniformSpace, config: Any) -> None:
+    """The teacher as maximum point.
+
+    Raises:
+        TeacherError: it has no masked-LM head where its predictions are asked for.
+        SpecError: no architecture is smaller.
+    """
+    from nas_ray.teacher import has_masked_lm_head, teacher_shape
+
+    if spec.extraction.error == "cross_entropy" and not has_masked_lm_head(config):
+        raise TeacherError(
+            f"extraction.error is cross_entropy, but teacher '{spec.teacher}' has no masked-LM head; accepted: a "
+            "teacher with one, or extraction.error: hidden_state."
+        )
+    shape = teacher_shape(config)
+    surrogates, top = Surrogates(shape.vocab_size, shape.num_positions, 1), maximum_point(shape)
+    if min(map(surrogates.params, space.architectures)) >= surrogates.params(top):
+        raise SpecError(
+            f"space '{space.name}' has no architecture smaller than the teacher ({top.arch_id}); accepted: a space "
+            "below it.",
+            key="space",
+        )
