@@ -14,8 +14,8 @@ import yaml
 from nas_ray import api
 from nas_ray.errors import RunError, SpecError
 from nas_ray.spec import TrialSpec
-from nas_ray.stages import PATH_STAGES, Run, _pipeline
-from nas_ray.stages._order import PATH_FEEDS
+from nas_ray.stages import PATH_STAGES, Run, _order
+from nas_ray.stages._order import COURSES, Course
 from nas_ray.tables import read_parquet
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
@@ -46,8 +46,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return run
 
     stages = {name: SimpleNamespace(run=stage(name)) for name in PATH_STAGES}
-    importer = SimpleNamespace(import_module=lambda name: stages[name.rpartition(".")[2]])
-    monkeypatch.setattr(_pipeline, "importlib", importer)
+    monkeypatch.setattr(_order, "import_module", lambda name: stages[name.rpartition(".")[2]])
     return names
 
 
@@ -184,9 +183,10 @@ def test_changed_text_may_be_trained_on_anew(run: Run, trial: Path, ran: list[st
     api.resume(run.folder)
 
 
-def test_every_section_of_the_spec_is_in_the_table() -> None:
-    assert {key.partition(".")[0] for key in PATH_FEEDS} == set(TrialSpec.model_fields)
-    assert {stage for stages in PATH_FEEDS.values() for stage in stages} <= set(PATH_STAGES)
+@pytest.mark.parametrize("course", COURSES.values(), ids=COURSES)
+def test_every_section_of_the_spec_is_in_the_table(course: Course) -> None:
+    assert {key.partition(".")[0] for key in course.feeds} == set(TrialSpec.model_fields)
+    assert {stage for stages in course.feeds.values() for stage in stages} <= set(course.stages)
 
 
 # -- real stages -------------------------------------------------------------------------------------------------------

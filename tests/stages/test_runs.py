@@ -15,7 +15,7 @@ import pytest
 from nas_ray import api
 from nas_ray.data import absolute_source
 from nas_ray.errors import InfeasibleError, RunError, StageError, TrackingError
-from nas_ray.stages import PATH_STAGES, Run, Silent, _inputs, _pipeline, load_run_specs, resume_command
+from nas_ray.stages import PATH_STAGES, Run, Silent, _inputs, _order, load_run_specs, resume_command
 from tests.tiny_trial import nas_ray, run_folder, write_trial
 
 Stage = Callable[..., list[Path]]
@@ -38,7 +38,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stage]:
     def import_module(name: str) -> SimpleNamespace:
         return SimpleNamespace(run=stages[name.rpartition(".")[2]])
 
-    monkeypatch.setattr(_pipeline, "importlib", SimpleNamespace(import_module=import_module))
+    monkeypatch.setattr(_order, "import_module", import_module)
     return stages
 
 
