@@ -2,6 +2,7 @@
 
 from nas_ray.blocks._embedding import reduced_embedding
 from nas_ray.blocks._inherit import Inheritance, Layer, probe_path
+from nas_ray.blocks._inherit_uniform import UniformInheritance
 from nas_ray.blocks._operations import (
     Attention,
     FeedForward,
@@ -43,6 +44,7 @@ __all__ = [
     "SeparableConv",
     "TargetTile",
     "Tokens",
+    "UniformInheritance",
     "UniformStudent",
     "build_layer",
     "build_operation",

@@ -40,7 +40,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class _Sublayer:
+class Sublayer:
     """What one half of a teacher layer did to the calibration states (all ``(batch, tokens, ...)``)."""
 
     before: Tensor
@@ -56,8 +56,8 @@ class Inheritance:
         self, layers: Sequence[Layer], hidden: Tensor, mask: Tensor | None, head_size: int, numerics: Numerics
     ) -> None:
         self.layers, self.mask, self.head_size, self.numerics = layers, mask, head_size, numerics
-        self.attention: list[_Sublayer] = []
-        self.feed_forward: list[_Sublayer] = []
+        self.attention: list[Sublayer] = []
+        self.feed_forward: list[Sublayer] = []
         for layer in layers:
             hidden = self._run(layer, hidden)
         self.states = [self.attention[0].before]
@@ -69,11 +69,11 @@ class Inheritance:
         features = self._attend(layer, hidden)
         update = layer.attention_output(features)
         middle = layer.attention_norm(update + hidden)
-        self.attention.append(_Sublayer(hidden, features, update, middle))
+        self.attention.append(Sublayer(hidden, features, update, middle))
         neurons = F.gelu(layer.up(middle), approximate=self.numerics.gelu)
         update = layer.down(neurons)
         after = layer.output_norm(update + middle)
-        self.feed_forward.append(_Sublayer(middle, neurons, update, after))
+        self.feed_forward.append(Sublayer(middle, neurons, update, after))
         return cast(Tensor, after)
 
     def _attend(self, layer: Layer, hidden: Tensor) -> Tensor:
@@ -102,8 +102,8 @@ class Inheritance:
         if width == hidden:
             return torch.eye(hidden, device=device)
         if kind == "coordinates":
-            variance = torch.stack([v / v.mean() for v in map(_variance, map(self.text, self.states))]).mean(0)
-            chosen = variance.topk(min(width, hidden)).indices.sort().values
+            spread = torch.stack([v / v.mean() for v in map(variance, map(self.text, self.states))]).mean(0)
+            chosen = spread.topk(min(width, hidden)).indices.sort().values
             return F.pad(torch.eye(hidden, device=device)[:, chosen], (0, width - len(chosen)))
         directions = self._directions[:, -(width - 1) :]
         generator = torch.Generator().manual_seed(width)
@@ -149,7 +149,7 @@ class Inheritance:
             for operation in space.operations[width]:
                 k = 0 if pair[(position - 1) % 2].kind != operation.kind else 1
                 features = supernet.operation(width, position, operation.token)(streams[k], self.mask)
-                _fit_linear(supernet.map_out(width, position, operation.token), self.text(features), targets, prior)
+                fit_linear(supernet.map_out(width, position, operation.token), self.text(features), targets, prior)
             streams = [
                 supernet.operation(width, position, pair[(position + k) % 2].token)(streams[k], self.mask)
                 for k in (0, 1)
@@ -170,10 +170,10 @@ class Inheritance:
 
     def _fill_attention(self, module: Attention, index: int, basis: Tensor) -> None:
         layer, seen = self.layers[index], self.attention[index]
-        heads = self._best_heads(seen, layer, module.heads)
+        heads = self.best_heads(seen, layer, module.heads)
         rows = torch.cat([torch.arange(h * self.head_size, (h + 1) * self.head_size) for h in heads.tolist()])
         mean = self.text(seen.before).mean(0)
-        parts = [_project(part, rows, basis, mean) for part in (layer.query, layer.key, layer.value)]
+        parts = [project(part, rows, basis, mean) for part in (layer.query, layer.key, layer.value)]
         module.qkv.weight.copy_(torch.cat([weight for weight, _ in parts]))
         module.qkv.bias.copy_(torch.cat([bias for _, bias in parts]))
         exact = _is_identity(basis) and len(rows) == layer.query.out_features
@@ -184,15 +184,16 @@ class Inheritance:
         inner = module.up.out_features
         if inner > layer.up.out_features:
             return
-        importance = _variance(self.text(seen.features)) * layer.down.weight.square().sum(0)
+        importance = variance(self.text(seen.features)) * layer.down.weight.square().sum(0)
         rows = importance.topk(inner).indices.sort().values
-        weight, bias = _project(layer.up, rows, basis, self.text(seen.before).mean(0))
+        weight, bias = project(layer.up, rows, basis, self.text(seen.before).mean(0))
         module.up.weight.copy_(weight)
         module.up.bias.copy_(bias)
         exact = _is_identity(basis) and inner == layer.up.out_features
         self._fit_output(module, module.down, layer.down, layer.output_norm, rows, seen, basis, exact)
 
-    def _best_heads(self, seen: _Sublayer, layer: Layer, count: int) -> Tensor:
+    def best_heads(self, seen: Sublayer, layer: Layer, count: int) -> Tensor:
+        """The ``count`` heads that write most to the stream, in their order."""
         features = self.text(seen.features)
         covariance = _covariance(features)
         spread = []
@@ -208,7 +209,7 @@ class Inheritance:
         teacher: nn.Linear,
         norm: nn.LayerNorm,
         rows: Tensor,
-        seen: _Sublayer,
+        seen: Sublayer,
         basis: Tensor,
         exact: bool,
     ) -> None:
@@ -223,8 +224,8 @@ class Inheritance:
         narrow = seen.before @ basis
         features = self.text(module.features(narrow, self.mask))
         targets = self.text(seen.update) @ basis
-        _fit_linear(output, features, targets, prior_of(prior_weight, prior_bias))
-        _fit_norm(module.norm, output(features) + self.text(narrow), self.text(seen.after) @ basis)
+        fit_linear(output, features, targets, prior_of(prior_weight, prior_bias))
+        fit_norm(module.norm, output(features) + self.text(narrow), self.text(seen.after) @ basis)
 
     def _fill_convolution(self, module: SeparableConv, before: Tensor, after: Tensor) -> None:
         """Start near identity: centre tap 1; the last LayerNorm already steps towards the next teacher state."""
@@ -233,10 +234,10 @@ class Inheritance:
             unit.depthwise.weight[:, 0, unit.depthwise.kernel_size[0] // 2] = 1.0
             nn.init.zeros_(cast(Tensor, unit.depthwise.bias))
             target = after if number == len(module.units) - 1 else before
-            _fit_norm(unit.norm, self.text(before), self.text(target))
+            fit_norm(unit.norm, self.text(before), self.text(target))
 
 
-def _fit_linear(linear: nn.Linear, features: Tensor, targets: Tensor, prior: Tensor) -> None:
+def fit_linear(linear: nn.Linear, features: Tensor, targets: Tensor, prior: Tensor) -> None:
     """Ridge towards ``prior``, its strength chosen on the last fifth of the rows."""
     cut = int(len(features) * (1 - _HELD_OUT))
     fit, held_out = Moments.of(features[:cut], targets[:cut]), Tokens(features[cut:], targets[cut:])
@@ -245,13 +246,13 @@ def _fit_linear(linear: nn.Linear, features: Tensor, targets: Tensor, prior: Ten
     linear.bias.copy_(readout.bias)
 
 
-def _project(part: nn.Linear, rows: Tensor, basis: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def project(part: nn.Linear, rows: Tensor, basis: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Chosen rows of a linear map as seen through ``basis``; what the basis misses of the mean goes to the bias."""
     weight = part.weight[rows]
     return weight @ basis, part.bias[rows] + weight @ (mean - basis @ (basis.T @ mean))
 
 
-def _variance(rows: Tensor) -> Tensor:
+def variance(rows: Tensor) -> Tensor:
     """Variance of each column; ``Tensor.var`` over rows is many times slower on a CPU."""
     return (rows - rows.mean(0)).square().mean(0)
 
@@ -266,12 +267,12 @@ def _is_identity(basis: Tensor) -> bool:
     return basis.shape[0] == basis.shape[1]
 
 
-def _fit_norm(norm: nn.LayerNorm, inputs: Tensor, targets: Tensor) -> None:
+def fit_norm(norm: nn.LayerNorm, inputs: Tensor, targets: Tensor) -> None:
     """Gain and bias per coordinate by least squares, ``(n, width)`` against ``(n, width)``."""
     plain = F.layer_norm(inputs, norm.normalized_shape, eps=norm.eps)
     mean_in, mean_out = plain.mean(0), targets.mean(0)
     covariance = ((plain - mean_in) * (targets - mean_out)).mean(0)
-    gain = covariance / _variance(plain).clamp_min(1e-8)
+    gain = covariance / variance(plain).clamp_min(1e-8)
     norm.weight.copy_(gain)
     norm.bias.copy_(mean_out - gain * mean_in)
 

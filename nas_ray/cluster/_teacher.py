@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from nas_ray.cluster._session import cpus_of_a_node, num_cpus
 from nas_ray.distill import OutputsConfig, TeacherOutputs, TrainingText
+from nas_ray.errors import NasRayError
 
 _SHARE = 0.1  # of a CPU: while it computes, the trial that asked waits
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,15 @@ class RayOutputs:
 
     actor: Any
 
-    def of(self, chosen: Sequence[int]) -> NDArray[Any]:
-        """Outputs of the training sequences ``chosen``."""
-        return self._ask("of", list(chosen))  # type: ignore[no-any-return]
+    def groups(self, rows: Mapping[int, TrainingText]) -> dict[int, Array]:
+        """Outputs of groups of sequences of the training text."""
+        return self._ask("groups", dict(rows))  # type: ignore[no-any-return]
 
-    def of_text(self, text: TrainingText) -> NDArray[Any]:
-        """Outputs of another text."""
-        return self._ask("of_text", text)  # type: ignore[no-any-return]
+    def once(self, rows: TrainingText) -> Array:
+        """Outputs of sequences that nobody will ask for again."""
+        return self._ask("once", rows)  # type: ignore[no-any-return]
 
-    def decoder(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def decoder(self) -> tuple[Array, Array] | None:
         """What makes predictions of them, if they are features of a head."""
         return self._ask("decoder")  # type: ignore[no-any-return]
 
@@ -39,16 +42,22 @@ class RayOutputs:
         ray.kill(self.actor)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        return ray.get(getattr(self.actor, method).remote(*arguments))
+        try:
+            return ray.get(getattr(self.actor, method).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, NasRayError):
+                raise error.cause from error
+            raise
 
 
-def share_outputs(run: str, config: OutputsConfig, text: TrainingText) -> RayOutputs:
+def share_outputs(run: str, config: OutputsConfig) -> RayOutputs:
     """The teacher actor of ``run``; it restarts where its node or process is lost, and computes again what it kept."""
     actor: Any = ray.remote(TeacherOutputs)
     options = {"num_cpus": _SHARE, "max_restarts": -1, "max_task_retries": -1}
     threads = max(1, min(num_cpus(), cpus_of_a_node()))
-    name = f"{run}-teacher-{os.getpid()}"
-    return RayOutputs(actor.options(name=name, **options).remote(replace(config, threads=threads), ray.put(text)))
+    return RayOutputs(
+        actor.options(name=f"{run}-teacher-{os.getpid()}", **options).remote(replace(config, threads=threads))
+    )
 
 
 def put(value: Any) -> Any:

@@ -10,7 +10,7 @@ from nas_ray.distill._judge import (
     Judged,
     JudgedCandidate,
 )
-from nas_ray.distill._outputs import ErrorKind, OutputsConfig, TeacherOutputs, evaluation_arrays
+from nas_ray.distill._outputs import ErrorKind, Outputs, OutputsConfig, TeacherOutputs, evaluation_arrays, outputs_of
 from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
 from nas_ray.distill._sampling import step_paths, stratified_sample
@@ -19,7 +19,7 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
-from nas_ray.distill._uniform import Outputs, UniformCandidate, UniformJudge, UniformJudgeConfig
+from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "is_shrunk",
     "join_replicas",
     "normalised_mse",
+    "outputs_of",
     "path_bins",
     "prepare",
     "settled",

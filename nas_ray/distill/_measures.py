@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_ray.blocks import Readout, UniformStudent, build_prediction_head, prior_of
+from nas_ray.blocks import Readout, UniformStudent, build_prediction_head, linear_of, prior_of
 from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import ScoreSets, States, refit, split_calibration
 
@@ -87,13 +87,8 @@ class HiddenStateError:
         self.variance = self.sets.fit.variance()
 
     def head(self, student: UniformStudent, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            found = nn.Linear(student.encoder.config.hidden_size, self.size)
-            nn.init.normal_(found.weight, std=0.02)
-        with torch.no_grad():
-            found.bias.copy_(self.sets.fit.rows(self.sets.fit.targets).mean(0))
-        return found
+        readout = self._readout(student)  # of the untrained student
+        return linear_of(readout.weight, readout.bias)
 
     def loss(self, output: Tensor, head: nn.Module, batch: Batch) -> Tensor:
         return normalised_mse(head(output), batch.target, batch.mask, self.variance)

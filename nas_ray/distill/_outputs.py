@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -24,54 +24,43 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class OutputsConfig:
-    """How to compute outputs anywhere; ``group`` sequences at a time, of which ``cache_bytes`` are kept."""
+    """How to compute outputs anywhere; ``cache_bytes`` of them are kept."""
 
     teacher: str  # where its files are
     error: ErrorKind
-    group: int
     cache_bytes: int
     threads: int | None = None
 
 
-class TeacherOutputs:
-    """Outputs ``(sequences, tokens, size)`` of the sequences of ``text``."""
+class Outputs(Protocol):
+    """Where the maximum point's outputs come from: this process or an actor."""
 
-    def __init__(self, config: OutputsConfig, text: TrainingText) -> None:
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
-        self.config, self.text = config, text
-        self._groups: dict[int, Array] = {}
-        self._bytes = 0
+    def groups(self, rows: Mapping[int, TrainingText]) -> dict[int, Array]:
+        """Outputs ``(sequences, tokens, size)`` of groups of sequences, by their number in the training text."""
 
-    def of(self, chosen: Sequence[int]) -> Array:
-        """Outputs of the sequences ``chosen``."""
-        size = self.config.group
-        groups = {number: self._group(number) for number in sorted({index // size for index in chosen})}
-        return np.stack([groups[index // size][index % size] for index in chosen])
-
-    def of_text(self, text: TrainingText) -> Array:
-        """Outputs of all sequences of another text; nothing is kept."""
-        size = self.config.group
-        return np.concatenate([self._compute(text, at, at + size) for at in range(0, len(text.ids), size)])
+    def once(self, rows: TrainingText) -> Array:
+        """Outputs of sequences that nobody will ask for again."""
 
     def decoder(self) -> tuple[Array, Array] | None:
         """Weight ``(vocab, size)`` and bias that make logits of features; None for hidden states."""
-        found = self._model
-        return None if not hasattr(found, "weight") else (found.weight.numpy(), found.bias.numpy())
 
-    def _group(self, number: int) -> Array:
-        found = self._groups.get(number)
-        if found is None:
-            size = self.config.group
-            found = self._compute(self.text, number * size, (number + 1) * size)
-            if self._bytes + found.nbytes <= self.config.cache_bytes:
-                self._groups[number] = found
-                self._bytes += found.nbytes
-        return found
+
+class TeacherOutputs:
+    """Outputs that this process computes and keeps."""
+
+    def __init__(self, config: OutputsConfig) -> None:
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.config = config
+        self._kept: dict[int, Array] = {}
+        self._bytes = 0
+
+    def groups(self, rows: Mapping[int, TrainingText]) -> dict[int, Array]:
+        return {number: self._group(number, text) for number, text in rows.items()}
 
     @torch.no_grad()
-    def _compute(self, text: TrainingText, first: int, last: int) -> Array:
-        ids, mask = text.rows(list(range(first, min(last, len(text.ids)))))
+    def once(self, rows: TrainingText) -> Array:
+        ids, mask = rows.rows(list(range(len(rows.ids))))
         if self.config.error == "cross_entropy":
             found: Tensor = self._model.features(ids, mask)
         else:
@@ -79,17 +68,42 @@ class TeacherOutputs:
             found = self._model(input_ids=ids, attention_mask=attention).last_hidden_state
         return found.numpy()
 
+    def decoder(self) -> tuple[Array, Array] | None:
+        if self.config.error == "hidden_state":
+            return None
+        return self._model.weight.numpy(), self._model.bias.numpy()
+
+    def _group(self, number: int, rows: TrainingText) -> Array:
+        found = self._kept.get(number)
+        if found is None:
+            found = self.once(rows)
+            if self._bytes + found.nbytes <= self.config.cache_bytes:
+                self._kept[number] = found
+                self._bytes += found.nbytes
+        return found
+
     @cached_property
     def _model(self) -> Any:
         source = TeacherSource(self.config.teacher)
         return load_masked_lm(source) if self.config.error == "cross_entropy" else load_model(source)
 
 
-def evaluation_arrays(outputs: Any, texts: Mapping[str, TrainingText]) -> dict[str, Any]:
-    """What judging needs of every split, as numpy arrays; ``outputs`` are in this process or an actor's."""
+def outputs_of(outputs: Outputs, text: TrainingText, chosen: Sequence[int], group: int) -> Array:
+    """Outputs of the sequences ``chosen`` of ``text``, which are computed ``group`` at a time."""
+    rows = {number: text.part(number * group, (number + 1) * group) for number in {i // group for i in chosen}}
+    found = outputs.groups(rows)
+    return np.stack([found[index // group][index % group] for index in chosen])
+
+
+def evaluation_arrays(outputs: Outputs, texts: Mapping[str, TrainingText], group: int) -> dict[str, Any]:
+    """What judging needs of every split, as numpy arrays."""
+
+    def targets(text: TrainingText) -> Array:
+        return np.concatenate([outputs.once(text.part(at, at + group)) for at in range(0, len(text.ids), group)])
+
     return {
         "ids": {split: text.ids for split, text in texts.items()},
         "masks": {split: text.mask for split, text in texts.items()},
-        "targets": {split: outputs.of_text(text) for split, text in texts.items()},
+        "targets": {split: targets(text) for split, text in texts.items()},
         "decoder": outputs.decoder(),
     }

@@ -1,13 +1,16 @@
-"""The start of a block's supernet from the teacher, in the basis whose probe path has the lower held-out loss."""
+"""What starts from the teacher: a block's supernet, in the basis whose probe path has the lower held-out loss; plain
+students."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from nas_ray.blocks import BlockSupernet, Inheritance, Layer, Numerics, probe_path
+from torch import Tensor
+
+from nas_ray.blocks import BlockSupernet, Inheritance, Layer, Numerics, UniformInheritance, probe_path
 from nas_ray.measure import ScoreSets
 from nas_ray.space import Path, PathSpace
-from nas_ray.teacher import TeacherBlock, weights_of
+from nas_ray.teacher import TeacherBlock, TeacherSource, load_teacher, weights_of
 
 _SEQUENCES = 24  # whose states heads and neurons are ranked on
 BASES = ("pca", "coordinates")
@@ -37,6 +40,15 @@ def inherit(
     for width in space.widths:
         fill(width, basis)
     return basis
+
+
+def teacher_inheritance(location: str, numerics: Numerics, ids: Tensor, mask: Tensor | None) -> UniformInheritance:
+    """The teacher whose files are at ``location``, run over ``ids`` ``(sequences, tokens)`` for its students."""
+    teacher = load_teacher(TeacherSource(location), 1)
+    layers = [Layer(**vars(weights)) for weights in weights_of(teacher.blocks[0])]
+    shape = teacher.shape
+    source = Inheritance(layers, teacher.embedding(ids), mask, shape.hidden // shape.heads, numerics)
+    return UniformInheritance(source, *teacher.embedding.tables(shape.num_positions), ids)
 
 
 def _best_basis(

@@ -36,6 +36,10 @@ class TrainingText:
         size = len(self.ids)
         return [int(_order(size, seed, at // size)[at % size]) for at in range(step * count, (step + 1) * count)]
 
+    def part(self, first: int, last: int) -> TrainingText:
+        """Sequences ``first`` to ``last``."""
+        return TrainingText(self.ids[first:last], None if self.mask is None else self.mask[first:last])
+
     def rows(self, chosen: list[int]) -> tuple[Tensor, Tensor | None]:
         """Ids and mask of these sequences."""
         mask = None if self.mask is None else torch.from_numpy(self.mask[chosen])

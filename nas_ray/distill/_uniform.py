@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_ray.blocks import Numerics, UniformStudent, build_uniform, uniform_config
+from nas_ray.blocks import Numerics, UniformInheritance, UniformStudent, build_uniform, uniform_config
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError, Measure, PredictionError
+from nas_ray.distill._outputs import Outputs, outputs_of
+from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.measure import Errors, errors_by_document
 from nas_ray.space import Rung, parse_uniform
 
-
-class Outputs(Protocol):
-    """Where the maximum point's outputs on the training text come from."""
-
-    def of(self, chosen: Sequence[int]) -> NDArray[Any]:
-        """Outputs ``(sequences, tokens, size)`` of these sequences."""
+_SEQUENCES = 16  # that the fits of inherited weights see
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,9 @@ class UniformJudgeConfig:
     mask_id: int
     test_documents: NDArray[Any]
     outputs: Outputs
+    group: int  # sequences that the maximum point reads at a time
+    teacher: str | None = None
+    """Where students start from; from scratch if None."""
 
     @property
     def key(self) -> str:
@@ -64,6 +64,16 @@ class UniformJudge:
             if decoder is None
             else PredictionError(evaluation, decoder, config.mask_id)
         )
+        self._calibration = evaluation.ids["calibrate"][:_SEQUENCES], evaluation.masks["calibrate"]
+
+    @cached_property
+    def inheritance(self) -> UniformInheritance | None:
+        """What students start from, on a few sequences of *calibrate*; None from scratch."""
+        if self.config.teacher is None:
+            return None
+        ids, mask = self._calibration
+        seen = None if mask is None else mask[: len(ids)]
+        return teacher_inheritance(self.config.teacher, self.config.numerics, ids, seen)
 
     def begin(self, assignment: Assignment) -> UniformCandidate:
         """The candidate, not yet built."""
@@ -99,6 +109,12 @@ class UniformCandidate:
         training.advance(steps)
         return student, head
 
+    @property
+    def untrained(self) -> tuple[UniformStudent, nn.Module]:
+        """The student and its head as training finds or last left them."""
+        student, head, _ = self._built
+        return student, head
+
     @cached_property
     def _built(self) -> _Trained:
         config, measure, text = self.judge.config, self.judge.measure, self.judge.text
@@ -106,11 +122,13 @@ class UniformCandidate:
         architecture = parse_uniform(self.assignment.arch_id)
         sizes = uniform_config(architecture, config.vocab_size, config.num_positions, config.numerics)
         student = build_uniform(sizes, plan.seed)
+        if (inheritance := self.judge.inheritance) is not None:
+            inheritance.initialise(student)
         head = measure.head(student, plan.seed + 1)
 
         def prepare(step: int) -> Callable[[], Tensor]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
-            batch = Batch(*text.rows(chosen), torch.from_numpy(np.array(config.outputs.of(chosen))))
+            batch = Batch(*text.rows(chosen), torch.from_numpy(outputs_of(config.outputs, text, chosen, config.group)))
             return lambda: measure.loss(student(batch.ids, batch.mask), head, batch)
 
         both = nn.ModuleDict({"student": student, "head": head})

@@ -41,6 +41,8 @@ class Extraction(Frozen):
     error: Literal["auto", "cross_entropy", "hidden_state"] = "auto"
     """`cross_entropy` with the maximum point's predictions; `hidden_state`: the share of its last hidden state that a
     refitted readout of the student's does not explain. `auto`: the first where the teacher has an MLM head."""
+    start: Literal["inherit", "scratch"] = "inherit"
+    """Where students start: `inherit` fits the teacher's weights to the student's sizes, `scratch` is the papers'."""
     latency: Literal["operations", "measured"] = "operations"
     """What W takes for speed: operations in closed form, or milliseconds of the latency table."""
     floor: float = Field(1e-3, gt=0)

@@ -21,6 +21,7 @@ from nas_ray.distill import (
     UniformJudge,
     UniformJudgeConfig,
     evaluation_arrays,
+    outputs_of,
 )
 from nas_ray.space import Rung
 
@@ -56,15 +57,16 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"hidden_state": str(folder / "plain"), "cross_entropy": str(folder / "head")}
 
 
-def outputs(teachers: dict[str, str], error: Any, train: TrainingText, **changes: Any) -> TeacherOutputs:
-    settings = {"group": 4, "cache_bytes": 1 << 20, **changes}
-    return TeacherOutputs(OutputsConfig(teachers[error], error, **settings), train)
+def outputs(teachers: dict[str, str], error: Any, cache_bytes: int = 1 << 20) -> TeacherOutputs:
+    return TeacherOutputs(OutputsConfig(teachers[error], error, cache_bytes))
 
 
-def judge(teachers: dict[str, str], error: Any, folder: Path, *, padded: bool = False, **plan: Any) -> UniformJudge:
+def judge(
+    teachers: dict[str, str], error: Any, folder: Path, *, padded: bool = False, start: str = "scratch", **plan: Any
+) -> UniformJudge:
     train = text(22, 0, padded=padded)
     splits = {name: text(9, 1 + i, padded=padded) for i, name in enumerate(("calibrate", "select", "test"))}
-    found = outputs(teachers, error, train)
+    found = outputs(teachers, error)
     settings: dict[str, Any] = {
         "steps": (3, 6), "learning_rate": 3e-3, "sequences": 4, "weight_decay": 0.01, "warmup": 0.1, "clip": 1.0,
         "precision": "fp32", "seed": 3, "origin": "scratch", "folder": folder, **plan,
@@ -75,20 +77,20 @@ def judge(teachers: dict[str, str], error: Any, folder: Path, *, padded: bool = 
     config = UniformJudgeConfig(
         name="run", ladder=(Rung("distilled", 3), Rung("distilled", 6)), plan=DistillPlan(**settings),
         vocab_size=VOCAB, num_positions=40, numerics=Numerics(), ridges=(1e-3, 1e-1), mask_id=MASK,
-        test_documents=documents, outputs=found,
+        test_documents=documents, outputs=found, group=4, teacher=teachers[error] if start == "inherit" else None,
     )  # fmt: skip
-    return config.build([evaluation_arrays(found, splits)], train)
+    return config.build([evaluation_arrays(found, splits, 4)], train)
 
 
 def test_outputs_do_not_depend_on_who_asked_first(teachers: dict[str, str]) -> None:
     train = text(22, 0)
-    first, second = outputs(teachers, "hidden_state", train), outputs(teachers, "hidden_state", train, cache_bytes=0)
-    a, b = first.of([21, 3, 3, 10]), second.of([10, 21])
+    first, second = outputs(teachers, "hidden_state"), outputs(teachers, "hidden_state", cache_bytes=0)
+    a, b = outputs_of(first, train, [21, 3, 3, 10], 4), outputs_of(second, train, [10, 21], 4)
     assert np.array_equal(a[[3, 0]], b)
     assert np.array_equal(a[1], a[2])
-    assert np.array_equal(first.of([21]), a[:1])
-    assert not second._groups
-    assert sum(group.nbytes for group in first._groups.values()) == first._bytes
+    assert np.array_equal(outputs_of(first, train, [21], 4), a[:1])
+    assert not second._kept
+    assert sum(group.nbytes for group in first._kept.values()) == first._bytes
 
 
 def test_the_hidden_state_error_is_that_of_the_best_readout(teachers: dict[str, str], tmp_path: Path) -> None:
@@ -158,3 +160,31 @@ def test_hyperparameters_of_its_own_make_another_student(teachers: dict[str, str
     found = judge(teachers, "hidden_state", tmp_path)
     usual, other = (found.begin(Assignment(n, STUDENT, h)) for n, h in (("a", {}), ("b", {"learning_rate": 1e-2})))
     assert usual.loss(1) != other.loss(1)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_student_of_the_teachers_sizes_inherits_the_teacher(
+    teachers: dict[str, str], tmp_path: Path, padded: bool
+) -> None:
+    found = judge(teachers, "hidden_state", tmp_path, padded=padded, start="inherit")
+    student, head = found.begin(Assignment("a", "uniform:D2-A2-H32-I64")).untrained
+    assert found.measure.error(student, head) < 1e-3
+
+
+def test_inherited_students_explain_more_the_larger_they_are(teachers: dict[str, str], tmp_path: Path) -> None:
+    found = judge(teachers, "hidden_state", tmp_path, start="inherit")
+    scratch = judge(teachers, "hidden_state", tmp_path)
+    sizes = ("uniform:D1-A2-H8-I16", "uniform:D1-A2-H16-I32", "uniform:D2-A2-H24-I64", "uniform:D2-A4-H32-I64")
+
+    def errors(of: UniformJudge) -> list[float]:
+        return [of.measure.error(*of.begin(Assignment(size, size)).untrained) for size in sizes]
+
+    inherited = errors(found)
+    assert inherited == sorted(inherited, reverse=True)
+    assert all(a < b for a, b in zip(inherited, errors(scratch), strict=True))
+
+
+def test_what_is_larger_than_the_teacher_keeps_its_own_weights(teachers: dict[str, str], tmp_path: Path) -> None:
+    found = judge(teachers, "hidden_state", tmp_path, start="inherit")
+    for size in ("uniform:D1-A2-H48-I32", "uniform:D3-A8-H32-I128"):
+        assert 0 < found.begin(Assignment(size, size)).loss(0) < 1.5

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray.blocks import Numerics
-from nas_ray.distill import DistillPlan, OutputsConfig, TeacherOutputs, UniformJudgeConfig, evaluation_arrays
+from nas_ray.distill import (
+    DistillPlan,
+    Outputs,
+    OutputsConfig,
+    TeacherOutputs,
+    TrainingText,
+    UniformJudgeConfig,
+    evaluation_arrays,
+)
 from nas_ray.errors import StageError
 from nas_ray.search import Asha, Journal, Objective, Outcome, Proposer, SearchSession, SetSearcher, SetSpace, log_edges
 from nas_ray.space import describe_ladder
@@ -38,7 +46,7 @@ def run(context: Context) -> list[Path]:
         console.progress(now.num_done, total, "trainings")
 
     try:
-        config, arrays, text = judge_config(context)
+        config, arrays, text = judging(context)
         if context.is_local:
             run_local(session, config.build(arrays, text), progress)
         else:
@@ -118,27 +126,34 @@ def _scheduler(context: Context, order: Order) -> Asha | None:
     )
 
 
-def judge_config(context: Context) -> tuple[UniformJudgeConfig, list[Any], Any]:
+def judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingText]:
     """How a worker anywhere judges candidates of this run; the evaluation arrays and the training text, as it gets
-    them."""
+    them. Made once."""
+    if "judging" not in context.cache:
+        context.cache["judging"] = _judging(context)
+    found: tuple[UniformJudgeConfig, list[Any], TrainingText] = context.cache["judging"]
+    return found
+
+
+def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingText]:
     spec, distill = context.spec, context.spec.search.distill
     assert distill is not None, "checked before anything starts"
     sequences = [found.sequences or 0 for found in spec.extraction.hyperparameter_sets]
     text = context.training_text(distill.steps[-1] * max(distill.most_sequences, *sequences, 1))
     splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
     source, kind = context.teacher_source, error_kind(context)
-    config = OutputsConfig(source.location, kind, spec.text.batch_sequences, spec.extraction.cache_bytes)
-    outputs: Any
+    config, group = OutputsConfig(source.location, kind, spec.extraction.cache_bytes), spec.text.batch_sequences
+    outputs: Outputs
     if context.is_local:
-        outputs = TeacherOutputs(config, text)
-        arrays: list[Any] = [evaluation_arrays(outputs, splits)]
+        outputs = TeacherOutputs(config)
+        arrays: list[Any] = [evaluation_arrays(outputs, splits, group)]
     else:
         context.connect()
         from nas_ray.cluster import put, share_outputs
 
-        outputs = share_outputs(context.run.run_id, config, text)
-        context.at_close.append(outputs.close)
-        arrays = [put(evaluation_arrays(outputs, splits))]
+        outputs = shared = share_outputs(context.run.run_id, config)
+        context.at_close.append(shared.close)
+        arrays = [put(evaluation_arrays(outputs, splits, group))]
     masked = context.batches.mask_probability > 0
     judge = UniformJudgeConfig(
         name=context.run.run_id,
@@ -151,6 +166,8 @@ def judge_config(context: Context) -> tuple[UniformJudgeConfig, list[Any], Any]:
         mask_id=context.batches.special.mask if masked else -1,
         test_documents=context.test_documents(),
         outputs=outputs,
+        group=group,
+        teacher=source.location if spec.extraction.start == "inherit" else None,
     )
     return judge, arrays, text
 
@@ -162,7 +179,7 @@ def _plan(context: Context) -> DistillPlan:
     return DistillPlan(
         steps=distill.steps,
         seed=context.spec.seed,
-        origin="scratch",
+        origin=context.spec.extraction.start,
         folder=context.path(STUDENTS),
         weight_bound=context.spec.extraction.weight_bound,
         **{**distill.middle, **chosen},

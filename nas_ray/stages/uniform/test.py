@@ -8,7 +8,7 @@ from typing import Any
 from nas_ray.stages._context import Context
 from nas_ray.stages.test import judged_rows, measure
 from nas_ray.stages.uniform._surrogates import add_w, winner
-from nas_ray.stages.uniform.search import judge_config
+from nas_ray.stages.uniform.search import judging
 
 
 def run(context: Context) -> list[Path]:
@@ -16,4 +16,4 @@ def run(context: Context) -> list[Path]:
     rows: list[dict[str, Any]] = add_w(context, judged_rows(context))
     best = winner(rows)
     chosen = [row for row in rows if row["pareto"] or row["candidate_id"] == best["candidate_id"]]
-    return measure(context, chosen, *judge_config(context))
+    return measure(context, chosen, *judging(context))
