@@ -58,6 +58,7 @@ def _space_lines(space: PathSpace | UniformSpace) -> list[str]:
 
 
 def _extraction_lines(spec: TrialSpec, space: UniformSpace) -> list[str]:
+    from nas_ray.search import how_many
     from nas_ray.stages.uniform import check_extraction
 
     check_extraction(spec, space)
@@ -67,8 +68,8 @@ def _extraction_lines(spec: TrialSpec, space: UniformSpace) -> list[str]:
     return [
         f"  teacher {spec.teacher}; text {', '.join(s.source for s in text.sources)}, sequences of "
         f"{text.sequence_length} tokens, inputs {text.inputs}",
-        f"  extraction: every {extraction.epsilon}. architecture, {sets} hyperparameter sets, error "
-        f"{extraction.error}, speed {extraction.latency}",
+        f"  extraction: {how_many(extraction.epsilon)} of the architectures, hyperparameter sets: {sets}, start "
+        f"{extraction.start}, error {extraction.error}, speed {extraction.latency}",
         f"  rungs: distilled {', '.join(map(str, distill.steps))} steps{_searched(distill)}",
     ]
 

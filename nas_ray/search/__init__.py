@@ -5,7 +5,7 @@ Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or R
 
 from nas_ray.search._asha import Asha, Scheduler, log_edges
 from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, Integer, When
-from nas_ray.search._fptas import ERROR_FLOOR, Trained, best, every, intrinsic_order, statement, w_coefficient
+from nas_ray.search._fptas import ERROR_FLOOR, Trained, best, every, how_many, intrinsic_order, statement, w_coefficient
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
@@ -77,6 +77,7 @@ __all__ = [
     "every",
     "exact_front",
     "exact_top",
+    "how_many",
     "hypervolume",
     "intrinsic_order",
     "log_edges",

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nas_ray.search._fptas import Trained, best, every, intrinsic_order, statement, w_coefficient
+from nas_ray.search._fptas import Trained, best, every, how_many, intrinsic_order, statement, w_coefficient
 from nas_ray.space import UniformArchitecture, UniformSpace
 from nas_ray.spec import load_space
 from nas_ray.tables import Surrogates
@@ -91,3 +91,11 @@ def test_epsilon_1_is_exhaustion_and_larger_ones_are_no_better() -> None:
     assert found[0] == exhaustive
     assert all(0 < w <= exhaustive for w in found)
     assert "50 of 300" in statement(6, 50, 300, 1000, 1)
+
+
+def test_every_in_words() -> None:
+    words = [how_many(epsilon) for epsilon in (1, 2, 3, 6, 11, 12, 21, 22, 113)]
+    assert words == [
+        "all", "every 2nd", "every 3rd", "every 6th", "every 11th", "every 12th", "every 21st", "every 22nd",
+        "every 113th",
+    ]  # fmt: skip

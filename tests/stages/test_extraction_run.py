@@ -59,7 +59,7 @@ def test_every_second_architecture_is_trained_and_the_largest_w_wins(finished: P
 
 def test_the_page_says_what_was_done(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
-    for part in ("8 of 16 architectures", "every 2-th", "|1 - epsilon| = 1", "No transformer meets", "maximum point"):
+    for part in ("8 of 16 architectures", "every 2nd", "|1 - epsilon| = 1", "No transformer meets", "maximum point"):
         assert part in page, part
     assert (finished / "front.png").stat().st_size > 20_000
 
@@ -211,5 +211,5 @@ def test_the_plan_starts_nothing(tmp_path: Path, tiny_teacher_dir: Path, tiny_te
     assert any("8 trainings of 8 architectures" in line for line in plan.lines)
     assert plan.seconds is not None
     assert not (tmp_path / "runs").exists()
-    assert "every 2." in api.check(str(file))
+    assert "every 2nd of" in api.check(str(file))
     assert json.dumps(plan.seconds)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from nas_ray._machine import num_cores
-from nas_ray.search import every, intrinsic_order
+from nas_ray.search import every, how_many, intrinsic_order
 from nas_ray.space import TeacherShape, UniformArchitecture, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._estimates import PROCESS_BYTES
@@ -33,10 +33,10 @@ def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
     assert distill is not None, "checked before"
     ladder = tuple(rung for rung in spec.search.ladder if rung.kind == "distilled")
     return [
-        f"order       {space.num_architectures} architectures, every {extraction.epsilon}. of those below the teacher "
-        f"trained with {sets(spec)} hyperparameter sets",
+        f"order       {space.num_architectures} architectures, {how_many(extraction.epsilon)} of those below the teacher "
+        f"trained, hyperparameter sets: {sets(spec)}",
         f"training    {describe_ladder(ladder)} of up to {_most_sequences(spec)} x {spec.text.sequence_length} tokens, "
-        f"from scratch; error {extraction.error}, speed {extraction.latency}",
+        f"start {extraction.start}; error {extraction.error}, speed {extraction.latency}",
     ]
 
 

@@ -16,7 +16,18 @@ from nas_ray.distill import (
     evaluation_arrays,
 )
 from nas_ray.errors import StageError
-from nas_ray.search import Asha, Journal, Objective, Outcome, Proposer, SearchSession, SetSearcher, SetSpace, log_edges
+from nas_ray.search import (
+    Asha,
+    Journal,
+    Objective,
+    Outcome,
+    Proposer,
+    SearchSession,
+    SetSearcher,
+    SetSpace,
+    how_many,
+    log_edges,
+)
 from nas_ray.space import describe_ladder
 from nas_ray.stages._candidates import TrackerListener
 from nas_ray.stages._context import Context
@@ -36,9 +47,9 @@ def run(context: Context) -> list[Path]:
     total = len(order.chosen) * sets.per_architecture
     session = open_session(context, order, sets)
     console.say(
-        f"  {len(order.chosen)} of {len(order.architectures)} architectures below the maximum point, every "
-        f"{context.spec.extraction.epsilon}., {sets.per_architecture} hyperparameter sets each; error: "
-        f"{error_kind(context)}; {describe_ladder(context.ladder)}"
+        f"  {len(order.chosen)} of {len(order.architectures)} architectures below the maximum point "
+        f"({how_many(context.spec.extraction.epsilon)} of the order), hyperparameter sets: {sets.per_architecture}; "
+        f"error: {error_kind(context).replace('_', ' ')}; {describe_ladder(context.ladder)}"
     )
     write_order(context, order)
 
