@@ -3,8 +3,8 @@
     python benchmarks/extraction.py run [--seed 0] [--storage runs/extraction]    trains the whole grid: epsilon 1
     python benchmarks/extraction.py table
 
-``run`` is ``nas-ray search bort_small`` with ``extraction.epsilon: 1``: 216 trainings, about ten minutes on two cores. A
-training depends on its architecture and the seed alone, so what another epsilon finds follows from these rows. The
+``run`` is ``nas-ray search bort_small`` with ``extraction.epsilon: 1``: 216 trainings, about ten minutes on two cores.
+A training depends on its architecture and the seed alone, so what another epsilon finds follows from these rows. The
 order begins at its first element, as in a run; ``any start`` is the mean over the epsilon starts that the order could
 have. As many random trainings, without repetition: the mean over 20,000 draws. Rows go to
 ``benchmarks/results/extraction.jsonl``, one a training.

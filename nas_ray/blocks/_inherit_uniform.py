@@ -65,7 +65,7 @@ class UniformInheritance:
             weight, bias = project(source, rows, basis, mean)
             part.weight[: len(rows)] = weight
             part.bias[: len(rows)] = bias
-        scale = (inner / heads / size) ** 0.5  # softmax divides by the root of the student's own head size
+        scale = (size * heads / inner) ** 0.5  # a larger head sees the mean of the logits of those that it joins
         own.query.weight.mul_(scale)
         own.query.bias.mul_(scale)
         features = self._mixed(own, heads, stream)

@@ -90,8 +90,8 @@ def how_many(epsilon: int) -> str:
 def statement(epsilon: int, candidates: int, tuples: int, steps: int, thetas: int) -> str:
     """What the papers promise of the answer, under which assumptions, and how their bound is read here."""
     return (
-        f"{candidates} of {tuples} architectures ({how_many(epsilon)} in the intrinsic order), {thetas} hyperparameter "
-        f"set{'s' if thetas > 1 else ''}, {steps} steps each. de Wynter (2020): with a smooth, strongly convex loss in clipped weights, "
+        f"{candidates} of {tuples} architectures ({how_many(epsilon)} in the intrinsic order), hyperparameter sets: "
+        f"{thetas}, {steps} steps each. de Wynter (2020): with a smooth, strongly convex loss in clipped weights, "
         "and stochastic gradients of bounded size, an approximation ratio of at most |1 - epsilon| = "
         f"{abs(1 - epsilon)} in W. Read here as: relative to the best W of all {tuples} by the same surrogates after "
         f"{steps} steps, not to any measured task. No transformer meets these assumptions as it stands."
