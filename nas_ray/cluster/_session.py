@@ -76,6 +76,11 @@ def num_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
+def num_gpus() -> int:
+    """GPUs of the whole cluster, at least 1."""
+    return max(1, int(ray.cluster_resources().get("GPU", 1)))  # type: ignore[no-untyped-call]
+
+
 def gpu_share(workers: int) -> float:
     """The part of a GPU that each of ``workers`` can have at once: 1, or an equal part of a shared one.
 
@@ -84,7 +89,7 @@ def gpu_share(workers: int) -> float:
     """
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     if not gpus:
-        raise ClusterError("supernet.device is cuda, the Ray cluster has no GPU; add one, or set supernet.device=cpu.")
+        raise ClusterError("the spec asks for device cuda, the Ray cluster has no GPU; add one, or set device cpu.")
     return 1.0 / -(-workers // gpus)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from numpy.typing import NDArray
 
-from nas_ray.cluster._session import cpus_of_a_node, num_cpus
+from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus, num_gpus
 from nas_ray.distill import OutputsConfig, TeacherOutputs, TrainingText
 from nas_ray.errors import NasRayError
 
@@ -53,7 +53,8 @@ class RayOutputs:
 def share_outputs(run: str, config: OutputsConfig) -> RayOutputs:
     """The teacher actor of ``run``; it restarts where its node or process is lost, and computes again what it kept."""
     actor: Any = ray.remote(TeacherOutputs)
-    options = {"num_cpus": _SHARE, "max_restarts": -1, "max_task_retries": -1}
+    gpus = gpu_share(num_gpus() + 1) if config.device == "cuda" else 0.0
+    options = {"num_cpus": _SHARE, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
     threads = max(1, min(num_cpus(), cpus_of_a_node()))
     return RayOutputs(
         actor.options(name=f"{run}-teacher-{os.getpid()}", **options).remote(replace(config, threads=threads))

@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from nas_ray.cluster._session import cpus_of_a_node, num_cpus
+from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus, num_gpus
 from nas_ray.distill import AnyJudge, AnyJudgeConfig, Assignment, Judged, TrainingText
 from nas_ray.search import SearchSession
 
@@ -173,12 +173,14 @@ def run_search(
     progress: Callable[[SearchSession], None],
 ) -> None:
     """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core)."""
-    concurrent = max_concurrent or num_cpus()
+    concurrent = max_concurrent or (num_cpus() if config.device == "cpu" else num_gpus())
     threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
     shared = SharedRun(config, tuple(arrays), _put(text), threads)
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
     errors: dict[str, BaseException] = {}
-    trainable = tune.with_resources(tune.with_parameters(CandidateTrial, shared=shared), {"cpu": _CPUS * threads})
+    trainable = tune.with_resources(
+        tune.with_parameters(CandidateTrial, shared=shared), _resources(config, concurrent, threads)
+    )
     try:
         tune.Tuner(
             trainable,
@@ -211,8 +213,9 @@ def document_errors(
 ) -> list[dict[int, tuple[float, int]]]:
     """Errors of every document of the test split for each candidate, as Ray tasks."""
     shared = ray.put(SharedRun(config, tuple(arrays), _put(text), 1))
+    needs = _resources(config, 1, 1)
 
-    @ray.remote(num_cpus=_CPUS, max_retries=3)
+    @ray.remote(num_cpus=_CPUS, num_gpus=needs["gpu"], max_retries=3)
     def evaluate(shared_run: SharedRun, assignment: Assignment) -> dict[int, tuple[float, int]]:
         return _judge(shared_run).document_errors(assignment)
 
@@ -222,6 +225,12 @@ def document_errors(
         _, waiting = ray.wait(waiting)
         progress(len(references) - len(waiting))
     return ray.get(references)
+
+
+def _resources(config: AnyJudgeConfig, concurrent: int, threads: int) -> dict[str, float]:
+    """What a trial reserves; on GPUs the trials and the maximum point's actor share them evenly."""
+    gpus = gpu_share(concurrent + 1) if config.device == "cuda" else 0.0
+    return {"cpu": _CPUS * threads, "gpu": gpus}
 
 
 def _put(text: TrainingText | None) -> Any:

@@ -39,6 +39,10 @@ class AnyJudgeConfig(Protocol):
     @property
     def ladder(self) -> tuple[Rung, ...]: ...
 
+    @property
+    def device(self) -> str:
+        """What a trial computes on."""
+
     def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> AnyJudge:
         """The judge, from published arrays and, to train, the training text."""
 
@@ -56,6 +60,11 @@ class JudgeConfig:
     def key(self) -> str:
         """Equal for configurations that judge alike from the same arrays."""
         return f"{self.evaluator.key} {self.ladder} {self.distill}"
+
+    @property
+    def device(self) -> str:
+        """Stitched students are judged on the CPU."""
+        return "cpu"
 
     def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> Judge:
         """The judge over the blocks' arrays; a benchmark's subclass has one that looks losses up."""

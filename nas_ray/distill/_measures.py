@@ -47,10 +47,13 @@ class Measure(Protocol):
 class Evaluation:
     """The arrays of the evaluation splits, as tensors."""
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
-        self.ids = {split: torch.from_numpy(np.array(ids, dtype=np.int64)) for split, ids in arrays["ids"].items()}
-        self.masks = {s: None if m is None else torch.from_numpy(np.array(m)) for s, m in arrays["masks"].items()}
-        self.targets = {split: torch.from_numpy(np.array(found)) for split, found in arrays["targets"].items()}
+    def __init__(self, arrays: Mapping[str, Any], device: str = "cpu") -> None:
+        def tensor(array: Any, kind: Any = None) -> Tensor:
+            return torch.from_numpy(np.array(array, dtype=kind)).to(device)
+
+        self.ids = {split: tensor(ids, np.int64) for split, ids in arrays["ids"].items()}
+        self.masks = {split: None if mask is None else tensor(mask) for split, mask in arrays["masks"].items()}
+        self.targets = {split: tensor(found) for split, found in arrays["targets"].items()}
 
     @torch.no_grad()
     def features(self, student: UniformStudent, split: str) -> Tensor:
@@ -102,7 +105,9 @@ class HiddenStateError:
         readout = self._readout(student)
         output = self.evaluation.features(student, split) @ readout.weight.T + readout.bias
         error = (output - self.evaluation.targets[split]).square().mean(-1).double()
-        return (error / self.evaluation.states(split).variance()).numpy(), self.evaluation.text(split).numpy()
+        return (error / self.evaluation.states(split).variance()).cpu().numpy(), self.evaluation.text(
+            split
+        ).cpu().numpy()
 
     def _readout(self, student: UniformStudent) -> Readout:
         features = self.evaluation.features(student, "calibrate")
@@ -117,7 +122,8 @@ class PredictionError:
 
     def __init__(self, evaluation: Evaluation, decoder: tuple[Array, Array], mask_id: int) -> None:
         self.evaluation, self.mask_id = evaluation, mask_id
-        self.weight, self.bias = (torch.from_numpy(np.array(found)) for found in decoder)
+        device = evaluation.ids["select"].device
+        self.weight, self.bias = (torch.from_numpy(np.array(found)).to(device) for found in decoder)
 
     def head(self, student: UniformStudent, seed: int) -> nn.Module:
         words = student.encoder.embeddings.word_embeddings.weight
@@ -137,12 +143,12 @@ class PredictionError:
     def token_errors(self, student: UniformStudent, head: nn.Module, split: str) -> tuple[Array, Array]:
         places = self._places(self.evaluation.ids[split], self.evaluation.masks[split])
         features, target = self.evaluation.features(student, split), self.evaluation.targets[split]
-        found = torch.zeros(places.shape, dtype=torch.float64)
+        found = torch.zeros(places.shape, dtype=torch.float64, device=places.device)
         for row in range(len(places)):  # logits are words wide
             at = places[row]
             if at.any():
                 found[row, at] = self._cross_entropy(head(features[row, at]), target[row, at]).double()
-        return found.numpy(), places.numpy()
+        return found.cpu().numpy(), places.cpu().numpy()
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         """Of predictions ``(n, vocab)`` with those that the features ``(n, size)`` stand for."""

@@ -29,6 +29,7 @@ class OutputsConfig:
     teacher: str  # where its files are
     error: ErrorKind
     cache_bytes: int
+    device: str = "cpu"
     threads: int | None = None
 
 
@@ -60,13 +61,13 @@ class TeacherOutputs:
 
     @torch.no_grad()
     def once(self, rows: TrainingText) -> Array:
-        ids, mask = rows.rows(list(range(len(rows.ids))))
+        ids, mask = rows.rows(list(range(len(rows.ids))), self.config.device)
         if self.config.error == "cross_entropy":
             found: Tensor = self._model.features(ids, mask)
         else:
             attention = None if mask is None else mask.long()
             found = self._model(input_ids=ids, attention_mask=attention).last_hidden_state
-        return found.numpy()
+        return found.cpu().numpy()
 
     def decoder(self) -> tuple[Array, Array] | None:
         if self.config.error == "hidden_state":
@@ -84,8 +85,12 @@ class TeacherOutputs:
 
     @cached_property
     def _model(self) -> Any:
-        source = TeacherSource(self.config.teacher)
-        return load_masked_lm(source) if self.config.error == "cross_entropy" else load_model(source)
+        source, device = TeacherSource(self.config.teacher), self.config.device
+        if self.config.error == "hidden_state":
+            return load_model(source).to(device)
+        found = load_masked_lm(source)
+        found.model.to(device)
+        return found
 
 
 def outputs_of(outputs: Outputs, text: TrainingText, chosen: Sequence[int], group: int) -> Array:

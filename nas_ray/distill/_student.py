@@ -40,10 +40,10 @@ class TrainingText:
         """Sequences ``first`` to ``last``."""
         return TrainingText(self.ids[first:last], None if self.mask is None else self.mask[first:last])
 
-    def rows(self, chosen: list[int]) -> tuple[Tensor, Tensor | None]:
+    def rows(self, chosen: list[int], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Ids and mask of these sequences."""
-        mask = None if self.mask is None else torch.from_numpy(self.mask[chosen])
-        return torch.from_numpy(self.ids[chosen].astype(np.int64)), mask
+        mask = None if self.mask is None else torch.from_numpy(self.mask[chosen]).to(device)
+        return torch.from_numpy(self.ids[chosen].astype(np.int64)).to(device), mask
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class DistillPlan:
     origin: str
     folder: Path
     weight_bound: float | None = None
+    device: str = "cpu"
 
     def of(self, hyperparameters: Mapping[str, Any]) -> DistillPlan:
         """The plan with a candidate's own hyperparameters."""
@@ -92,6 +93,7 @@ class StudentTraining:
             weight_decay=plan.weight_decay,
             clip=plan.clip,
             precision=plan.precision,
+            device=plan.device,
         )
         self.checkpoints = Checkpoints(plan.folder / name)
         self.step = 0

@@ -47,6 +47,11 @@ class UniformJudgeConfig:
         """Equal for configurations that judge alike from the same arrays."""
         return f"{self.name} {self.ladder} {self.plan}"
 
+    @property
+    def device(self) -> str:
+        """Where students are trained."""
+        return self.plan.device
+
     def build(self, arrays: Sequence[Mapping[str, Any]], text: TrainingText | None) -> UniformJudge:
         """The judge, from the one set of evaluation arrays."""
         assert text is not None, "plain students are always trained"
@@ -58,7 +63,7 @@ class UniformJudge:
 
     def __init__(self, config: UniformJudgeConfig, arrays: Mapping[str, Any], text: TrainingText) -> None:
         self.config, self.text = config, text
-        evaluation, decoder = Evaluation(arrays), arrays["decoder"]
+        evaluation, decoder = Evaluation(arrays, config.device), arrays["decoder"]
         self.measure: Measure = (
             HiddenStateError(evaluation, config.ridges)
             if decoder is None
@@ -71,7 +76,8 @@ class UniformJudge:
         """What students start from, on a few sequences of *calibrate*; None from scratch."""
         if self.config.teacher is None:
             return None
-        ids, mask = self._calibration
+        ids, mask = (None if found is None else found.cpu() for found in self._calibration)
+        assert ids is not None
         seen = None if mask is None else mask[: len(ids)]
         return teacher_inheritance(self.config.teacher, self.config.numerics, ids, seen)
 
@@ -124,11 +130,13 @@ class UniformCandidate:
         student = build_uniform(sizes, plan.seed)
         if (inheritance := self.judge.inheritance) is not None:
             inheritance.initialise(student)
-        head = measure.head(student, plan.seed + 1)
+        student.to(plan.device)
+        head = measure.head(student, plan.seed + 1).to(plan.device)
 
         def prepare(step: int) -> Callable[[], Tensor]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
-            batch = Batch(*text.rows(chosen), torch.from_numpy(outputs_of(config.outputs, text, chosen, config.group)))
+            target = torch.from_numpy(outputs_of(config.outputs, text, chosen, config.group))
+            batch = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
             return lambda: measure.loss(student(batch.ids, batch.mask), head, batch)
 
         both = nn.ModuleDict({"student": student, "head": head})

@@ -55,6 +55,8 @@ class Extraction(Frozen):
     """Whether `search.scheduler` stops trainings at the steps of `search.distill`; the papers train all to the end."""
     weight_bound: float = Field(8.0, gt=0)
     """Largest absolute weight: what is beyond is clipped after each step."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the maximum point computes and students are trained; with `cuda` all of them share the cluster's GPUs."""
     cache_bytes: int = Field(4_000_000_000, ge=0)
     """The maximum point's outputs that are kept for all candidates; the rest is computed again."""
 

@@ -138,8 +138,9 @@ def _this_machine(latency: Latency) -> str:
 def _check_devices(spec: TrialSpec, address: str | None) -> None:
     check_latency(spec.latency)
     joins = address is not None and spec.cluster.executor == "ray"
-    if spec.supernet.device == "cuda" and not joins and not _has_gpu():
-        raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key="supernet.device")
+    for key, device in (("supernet.device", spec.supernet.device), ("extraction.device", spec.extraction.device)):
+        if device == "cuda" and not joins and not _has_gpu():
+            raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key=key)
 
 
 def _has_gpu() -> bool:

@@ -70,6 +70,7 @@ UNIFORM_FEEDS: Mapping[str, tuple[str, ...]] = {
     "search.objectives": ("test",),
     "extraction": ("search",),
     "extraction.cache_bytes": (),
+    "extraction.device": (),
     "extraction.floor": ("test",),
     "extraction.latency": ("test",),
     "ranking": (),

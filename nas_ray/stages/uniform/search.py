@@ -153,7 +153,8 @@ def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingT
     text = context.training_text(distill.steps[-1] * max(distill.most_sequences, *sequences, 1))
     splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
     source, kind = context.teacher_source, error_kind(context)
-    config, group = OutputsConfig(source.location, kind, spec.extraction.cache_bytes), spec.text.batch_sequences
+    extraction, group = spec.extraction, spec.text.batch_sequences
+    config = OutputsConfig(source.location, kind, extraction.cache_bytes, extraction.device)
     outputs: Outputs
     if context.is_local:
         outputs = TeacherOutputs(config)
@@ -193,6 +194,7 @@ def _plan(context: Context) -> DistillPlan:
         origin=context.spec.extraction.start,
         folder=context.path(STUDENTS),
         weight_bound=context.spec.extraction.weight_bound,
+        device=context.spec.extraction.device,
         **{**distill.middle, **chosen},
     )
 
