@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def status(run: Path, as_json: bool) -> None:
     wanted = "not yet known how many" if found["num_candidates"] is None else f"{found['num_candidates']} candidates"
     click.echo(f"  {found['candidates_done']} candidates and references judged, {wanted} wanted")
     if not found["running"] and None in found["stages"].values():
-        click.echo(f"go on with: nas-ray resume {run}")
+        click.echo(f"go on with: nas-ray resume {shlex.quote(str(run))}")
 
 
 @click.command()

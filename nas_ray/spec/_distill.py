@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp, log
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from nas_ray.spec._frozen import Frozen
 
@@ -56,9 +56,17 @@ class Distill(Frozen):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: bf16 autocast where the processor multiplies bf16, else fp32."""
 
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _steps(cls, found: Any) -> Any:
+        listed = isinstance(found, list | tuple)
+        if not listed or any(not isinstance(n, int) or isinstance(n, bool) for n in found):
+            raise ValueError("accepted: a list of rising numbers of training steps, from 1")
+        return found
+
     @field_validator("learning_rate", "weight_decay", mode="before")
     @classmethod
-    def _number(cls, found: Any) -> Any:
+    def _number(cls, found: Any, about: ValidationInfo) -> Any:
         if isinstance(found, Range):
             return found
         if isinstance(found, dict):
@@ -67,8 +75,9 @@ class Distill(Frozen):
             number = float(found)
         except (TypeError, ValueError):
             number = -1.0
-        if isinstance(found, bool) or not 0 <= number < float("inf"):
-            raise ValueError("accepted: a number from 0, or low, high and log of a range")
+        least = "above 0" if about.field_name == "learning_rate" else "from 0"  # at rate 0 nothing learns
+        if isinstance(found, bool) or not 0 <= number < float("inf") or (number == 0 and least == "above 0"):
+            raise ValueError(f"accepted: a number {least}, or low, high and log of a range")
         return number
 
     @field_validator("sequences", mode="before")
@@ -114,7 +123,8 @@ def _range(found: dict[str, Any]) -> Range:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
+        missing = first["type"] == "missing"
+        what = "is missing" if missing else first["msg"].removeprefix("Value error, ")
         raise ValueError(f"{where + ': ' if where else ''}{what}; a range has low, high and log") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSp
 
 def set_aside(path: Path) -> None:
     """Keep a file of older results under another name."""
-    if path.is_file():
-        path.rename(path.with_name(f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}"))
+    if not path.is_file():
+        return
+    stem = f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))  # several in one second
+    path.rename(next(place for name in names if not (place := path.with_name(f"{name}{path.suffix}")).exists()))
 
 
 def _check_early_enough(run: Run, start: str) -> None:
