@@ -67,12 +67,24 @@ def compare(source: Path, storage: Path, bound: float) -> dict[str, Any]:
     b = read_errors(Context(Run.open(evolved)))[theirs["candidate_id"]]
     difference, low, high = paired_interval(a, b, 0)
     return {
-        "bound": bound, "top_1_select": found["candidates"][0]["select_loss"], "tables_select": mine["select_loss"],
-        "tables_test": mean_error(a), "tables_arch": mine["arch_id"], "kendall_tau": found["verdict"]["kendall_tau"],
-        "judged": found["verdict"]["judged"], "evolution_select": theirs["select_loss"],
-        "evolution_test": mean_error(b), "evolution_arch": theirs["arch_id"], "trials": len(rivals),
-        "difference": difference, "low": low, "high": high, "documents": len(a), "evaluate_s": round(evaluated, 1), "evolution_s": round(searched, 1),
-    }  # fmt: skip
+        "bound": bound,
+        "top_1_select": found["candidates"][0]["select_loss"],
+        "tables_select": mine["select_loss"],
+        "tables_test": mean_error(a),
+        "tables_arch": mine["arch_id"],
+        "kendall_tau": found["verdict"]["kendall_tau"],
+        "judged": found["verdict"]["judged"],
+        "evolution_select": theirs["select_loss"],
+        "evolution_test": mean_error(b),
+        "evolution_arch": theirs["arch_id"],
+        "trials": len(rivals),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "documents": len(a),
+        "evaluate_s": round(evaluated, 1),
+        "evolution_s": round(searched, 1),
+    }
 
 
 def _copy(source: Path, target: Path) -> Path:
