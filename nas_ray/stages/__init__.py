@@ -2,7 +2,8 @@
 
 from nas_ray.stages._changes import change
 from nas_ray.stages._checks import check_latency, check_run
-from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._console import Console, Silent
+from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._order import COURSES, PATH_STAGES, UNIFORM_STAGES
 from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command

@@ -9,7 +9,8 @@ from nas_ray._machine import num_cores, processor
 from nas_ray.errors import SpecError
 from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import Latency, TrialSpec
-from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._console import Console, Silent
+from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import check_enqueued
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_ray.errors import SpecError
 from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape, UniformArchitecture, UniformSpace, teacher_path
+from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
 from nas_ray.tables import Costs, PartTable, Surrogates, UniformCosts, params_table
@@ -25,29 +26,6 @@ if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
     from nas_ray.spec import TrialSpec
     from nas_ray.teacher import TeacherSource
     from nas_ray.tracking import Tracker
-
-
-class Console(Protocol):
-    """Where stages speak; the command line implements it."""
-
-    def say(self, text: str) -> None:
-        """One line."""
-
-    def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
-        """How far the current stage is."""
-
-    def show(self, renderable: Any) -> None:
-        """A table or another rich object."""
-
-
-class Silent:
-    """No output, for tests and notebooks."""
-
-    def say(self, text: str) -> None: ...
-
-    def progress(self, done: float, total: float, unit: str, note: str = "") -> None: ...
-
-    def show(self, renderable: Any) -> None: ...
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import Any
 from nas_ray.errors import NasRayError, RunError, StageError
 from nas_ray.stages._changes import check_unchanged, set_aside
 from nas_ray.stages._checks import check_machine
-from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._console import Console, Silent
+from nas_ray.stages._context import Context
 from nas_ray.stages._inputs import check_same
 from nas_ray.stages._run import Run
 

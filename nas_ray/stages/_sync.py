@@ -5,7 +5,8 @@ from __future__ import annotations
 from nas_ray.errors import TrackingError
 from nas_ray.search import read_journal, read_outcomes
 from nas_ray.stages._candidates import TrackerListener
-from nas_ray.stages._context import Console, Context, Silent
+from nas_ray.stages._console import Console, Silent
+from nas_ray.stages._context import Context
 from nas_ray.stages._run import Run
 from nas_ray.tracking import MlflowTracker
 

@@ -17,7 +17,8 @@ from nas_ray._machine import num_cores
 from nas_ray.errors import StageError, TableError
 from nas_ray.space import Architecture, PathSpace, TeacherShape, all_parts, parts, references, teacher_path
 from nas_ray.spec import Latency
-from nas_ray.stages._context import Console, Context
+from nas_ray.stages._console import Console
+from nas_ray.stages._context import Context
 from nas_ray.tables import PartTable, params_table
 
 _POOR_RANK, _POOR_ERROR = 0.9, 25.0

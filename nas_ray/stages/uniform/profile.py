@@ -9,7 +9,8 @@ import numpy as np
 from nas_ray.errors import TableError
 from nas_ray.space import TeacherShape, UniformSpace
 from nas_ray.spec import Latency
-from nas_ray.stages._context import Console, Context
+from nas_ray.stages._console import Console
+from nas_ray.stages._context import Context
 from nas_ray.stages.profile import describe, measure_parts
 from nas_ray.stages.uniform._order import intrinsic
 from nas_ray.tables import PartTable, all_uniform_parts, maximum_point, uniform_parts

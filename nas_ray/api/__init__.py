@@ -1,0 +1,33 @@
+"""The public functions behind the commands; a notebook can call them too.
+
+    from nas_ray import api
+    run = api.search("quickstart", overrides=["search.num_candidates=24"])
+    api.front(run.folder, bounds={"encoder_params": 5e6})
+
+(``nas_ray.search`` is the folder of searchers, so the functions stand here.)
+"""
+
+from nas_ray._describe import check, spaces
+from nas_ray.api._results import front, load_report, status, tracking_place, tracking_view
+from nas_ray.api._runs import evaluate, rank, report, resume, search, sync
+from nas_ray.api._supplies import profile
+from nas_ray.stages import plan, resume_command
+
+__all__ = [
+    "check",
+    "evaluate",
+    "front",
+    "load_report",
+    "plan",
+    "profile",
+    "rank",
+    "report",
+    "resume",
+    "resume_command",
+    "search",
+    "spaces",
+    "status",
+    "sync",
+    "tracking_place",
+    "tracking_view",
+]
