@@ -54,7 +54,7 @@ def search(
     try:
         _check(run, address, console)
     except BaseException:
-        if is_new:  # nothing has begun: a mended command makes a folder of its own
+        if is_new and not run.is_locked:  # nothing has begun: a mended command makes a folder of its own
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
     execute(run, console, address)
