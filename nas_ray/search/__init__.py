@@ -5,7 +5,7 @@ Needs numpy; ``tpe`` loads Optuna when it is made. Nothing here loads torch or R
 
 from nas_ray.search._asha import Asha, Scheduler, log_edges
 from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, Integer, When
-from nas_ray.search._fptas import ERROR_FLOOR, Trained, best, every, how_many, intrinsic_order, statement, w_coefficient
+from nas_ray.search._fptas import Trained, every, how_many, intrinsic_order, statement, w_coefficient
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._members import enumerate_members, normalise
@@ -33,7 +33,6 @@ from nas_ray.search._spaces import DimensionSpace, Joint, JointSpace, Point
 from nas_ray.search._top import exact_top
 
 __all__ = [
-    "ERROR_FLOOR",
     "Arrival",
     "Asha",
     "Candidate",
@@ -71,7 +70,6 @@ __all__ = [
     "Task",
     "Trained",
     "When",
-    "best",
     "crowding",
     "enumerate_members",
     "every",

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas_ray.space import UniformArchitecture, UniformSpace
 from nas_ray.tables import Surrogates
-
-ERROR_FLOOR = 1e-3  # of e: normalised errors below it count as equal (ours; the papers need none)
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Trained:
     error: float
 
 
-def w_coefficient(found: Trained, maximum: Trained, floor: float = ERROR_FLOOR) -> float:
+def w_coefficient(found: Trained, maximum: Trained, floor: float) -> float:
     """Larger is better; 0 for the maximum point and what is not smaller and faster, -inf where training failed."""
     if found.architecture == maximum.architecture:
         return 0.0
@@ -71,12 +69,6 @@ def every(order: Sequence[UniformArchitecture], epsilon: int) -> tuple[UniformAr
             f"epsilon is {epsilon}; accepted: 1 to {len(order)}, the architectures below the maximum point."
         )
     return tuple(order[::epsilon])
-
-
-def best(trained: Sequence[Trained], maximum: Trained, floor: float = ERROR_FLOOR) -> Trained:
-    """The argmax of W; of equals the smaller."""
-    worth: Callable[[Trained], tuple[float, float]] = lambda t: (w_coefficient(t, maximum, floor), -t.params)  # noqa: E731
-    return max(trained, key=worth)
 
 
 def how_many(epsilon: int) -> str:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nas_ray.search._fptas import Trained, best, every, how_many, intrinsic_order, statement, w_coefficient
+from nas_ray.search._fptas import Trained, every, how_many, intrinsic_order, statement, w_coefficient
 from nas_ray.space import UniformArchitecture, UniformSpace
 from nas_ray.spec import load_space
 from nas_ray.tables import Surrogates
@@ -53,12 +53,12 @@ def test_size_and_operations_are_those_of_the_real_model(sizes: tuple[int, int, 
 
 
 def test_w_in_closed_form() -> None:
-    maximum = Trained(ROBERTA_LARGE, 100.0, 10.0, 0.0)
-    assert w_coefficient(Trained(BORT, 25.0, 4.0, 0.5), maximum) == pytest.approx(0.75 * 0.6 / 0.5)
-    assert w_coefficient(maximum, maximum) == 0.0
+    maximum, floor = Trained(ROBERTA_LARGE, 100.0, 10.0, 0.0), 1e-3
+    assert w_coefficient(Trained(BORT, 25.0, 4.0, 0.5), maximum, floor) == pytest.approx(0.75 * 0.6 / 0.5)
+    assert w_coefficient(maximum, maximum, floor) == 0.0
     assert w_coefficient(Trained(BORT, 25.0, 4.0, 0.0), maximum, floor=0.1) == pytest.approx(4.5)
-    assert w_coefficient(Trained(BORT, 120.0, 12.0, 0.5), maximum) == 0.0
-    assert w_coefficient(Trained(BORT, 25.0, 4.0, math.nan), maximum) == -math.inf
+    assert w_coefficient(Trained(BORT, 120.0, 12.0, 0.5), maximum, floor) == 0.0
+    assert w_coefficient(Trained(BORT, 25.0, 4.0, math.nan), maximum, floor) == -math.inf
 
 
 def test_heads_enter_neither_size_nor_operations() -> None:
@@ -86,8 +86,8 @@ def test_epsilon_1_is_exhaustion_and_larger_ones_are_no_better() -> None:
         a: Trained(a, LARGE.params(a), LARGE.operations(a), 3e9 / LARGE.operations(a) + 0.1 * float(rng.random()))
         for a in order
     }
-    exhaustive = max(w_coefficient(t, maximum) for t in trained.values())
-    found = [w_coefficient(best([trained[a] for a in every(order, e)], maximum), maximum) for e in (1, 2, 4, 6)]
+    exhaustive = max(w_coefficient(t, maximum, 1e-3) for t in trained.values())
+    found = [max(w_coefficient(trained[a], maximum, 1e-3) for a in every(order, e)) for e in (1, 2, 4, 6)]
     assert found[0] == exhaustive
     assert all(0 < w <= exhaustive for w in found)
     assert "50 of 300" in statement(6, 50, 300, 1000, 1)

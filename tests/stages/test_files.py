@@ -65,11 +65,12 @@ def test_all_that_a_run_keeps_is_written_so(write: str, tmp_path: Path, monkeypa
             monkeypatch.setattr(_html, "escape", lambda text: "")
             for name in dir(_html):
                 if name in ("_headline", "_figures", "_front", "_comparisons", "_training", "_shrinking", "_tables",
-                            "_ranking", "_stages", "_commands", "_spec"):  # fmt: skip
+                            "_ranking", "_stages", "_commands", "_spec", "extraction_section",
+                            "order_section"):  # fmt: skip
                     monkeypatch.setattr(_html, name, lambda report: "")
             _html.write_html(type("Report", (), {"name": "x"})(), tmp_path / "x")  # type: ignore[arg-type]
         case _:
-            monkeypatch.setattr(_figure, "_draw_fronts", lambda report, axes: None)
+            monkeypatch.setattr(_figure, "_draw", lambda report, axes: None)
             _figure.write_figure(None, tmp_path / "x")  # type: ignore[arg-type]
     assert synced[-1] == tmp_path.name
     assert synced[0].endswith(".tmp")

@@ -33,8 +33,8 @@ def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
     assert distill is not None, "checked before"
     ladder = tuple(rung for rung in spec.search.ladder if rung.kind == "distilled")
     return [
-        f"order       {space.num_architectures} architectures, {how_many(extraction.epsilon)} of those below the "
-        f"teacher trained, hyperparameter sets: {sets(spec)}",
+        f"space       {space.name}: {space.num_architectures} architectures, {how_many(extraction.epsilon)} of those "
+        f"below the teacher trained, hyperparameter sets: {sets(spec)}",
         f"training    {describe_ladder(ladder)} of up to {_most_sequences(spec)} x {spec.text.sequence_length} tokens, "
         f"start {extraction.start}; error {extraction.error}, speed {extraction.latency}",
     ]
