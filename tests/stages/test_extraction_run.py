@@ -205,6 +205,18 @@ def test_sets_and_ranges_exclude_each_other(tmp_path: Path, tiny_teacher_dir: Pa
         load_trial(str(file))
 
 
+def test_no_more_sets_are_drawn_than_there_are(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    search = {"distill": {"steps": [2], "sequences": [2, 4]}}
+    file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, search=search, extraction={"epsilon": 8})
+    folder = api.search(str(file), storage=tmp_path / "runs").folder
+    found = api.status(folder)
+    assert found["candidates_done"] == found["num_candidates"] == 4
+    extraction = api.load_report(folder).extraction
+    assert extraction is not None
+    assert "hyperparameter sets: 2," in extraction.statement
+    assert "hyperparameter sets: 2," in api.check(str(file))
+
+
 def test_the_plan_starts_nothing(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file)
     plan = api.plan(str(file), storage=tmp_path / "runs")

@@ -70,8 +70,7 @@ class Sets:
     @property
     def per_architecture(self) -> int:
         """How many each is trained with."""
-        extraction = self.context.spec.extraction
-        return extraction.draws if self.points is not None else max(1, len(extraction.hyperparameter_sets))
+        return self.context.spec.sets_each
 
     @cached_property
     def points(self) -> DimensionSpace | None:

@@ -34,16 +34,10 @@ def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
     ladder = tuple(rung for rung in spec.search.ladder if rung.kind == "distilled")
     return [
         f"order       {space.num_architectures} architectures, {how_many(extraction.epsilon)} of those below the "
-        f"teacher trained, hyperparameter sets: {sets(spec)}",
+        f"teacher trained, hyperparameter sets: {spec.sets_each}",
         f"training    {describe_ladder(ladder)} of up to {_most_sequences(spec)} x {spec.text.sequence_length} tokens, "
         f"start {extraction.start}; error {extraction.error}, speed {extraction.latency}",
     ]
-
-
-def sets(spec: TrialSpec) -> int:
-    """Trainings of each architecture."""
-    assert spec.search.distill is not None, "checked before"
-    return spec.extraction.draws if spec.search.distill.searched else max(1, len(spec.extraction.hyperparameter_sets))
 
 
 def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> ExtractionPlan:
@@ -60,10 +54,10 @@ def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> Extra
     updates = [surrogates.params(a) * 10.0 * distill.steps[-1] for a in chosen]  # AdamW goes over every weight
     rate, cores = _rate(chosen[len(chosen) // 2], length), num_cores()
     teacher = surrogates.operations(top) * (trained + judged)
-    trainings = len(chosen) * sets(spec)
+    trainings = len(chosen) * spec.sets_each
     seconds = {
         "profile": 9.0 + 0.02 * spec.latency.repeats * len(all_uniform_parts(space, top)) / 4,
-        "search": 10.0 + (sets(spec) * (sum(each) + sum(updates)) + teacher) / (rate * cores),
+        "search": 10.0 + (spec.sets_each * (sum(each) + sum(updates)) + teacher) / (rate * cores),
         "test": 5.0,
         "report": 3.0,
     }
