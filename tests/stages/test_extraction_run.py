@@ -173,6 +173,12 @@ def test_a_teacher_with_a_head_is_met_by_its_predictions(
         ({"search": {"distill": None}}, SpecError, "search.distill: is missing"),
         ({"search": {"num_candidates": 5}}, SpecError, "search.num_candidates: has no effect .* extraction.epsilon"),
         ({"search": {"constraints": {"latency_ms": 1e-9}}}, InfeasibleError, "latency_ms: found the bound 1e-09"),
+        ({"search": {"constraints": {"params": 10}}}, InfeasibleError, "params: found the bound 10, the smallest is"),
+        (
+            {"search": {"constraints": {"encoder_params": 10_000}}, "extraction": {"epsilon": 16}},
+            SpecError,
+            "found 16; accepted: 1 to .* that meet the constraints",
+        ),
     ],
 )
 def test_what_is_refused(
@@ -186,6 +192,21 @@ def test_what_is_refused(
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, **changes)
     with pytest.raises(error, match=words):
         api.search(str(file), storage=tmp_path / "runs")
+    if "latency_ms" not in words:  # that waits for its table
+        with pytest.raises(error, match=words):
+            api.plan(str(file), storage=tmp_path / "runs")
+        assert not list(tmp_path.glob("runs/*/tables/latency.parquet"))
+
+
+def test_a_space_above_the_teacher_is_refused_by_the_plan_too(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file)
+    space = {"hiddens": [96], "intermediates": [384], "depths": [4], "heads": [4]}
+    (tmp_path / "large.yaml").write_text(json.dumps({"name": "large", "kind": "uniform", **space}))
+    for begin in (api.plan, api.search):
+        with pytest.raises(SpecError, match="has no architecture smaller than the teacher"):
+            begin(str(file), overrides=["space=large.yaml", "extraction.epsilon=1"], storage=tmp_path / "runs")
 
 
 def test_bounds_leave_a_shorter_order(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from nas_ray.errors import SpecError, TeacherError
 from nas_ray.space import UniformSpace
 from nas_ray.spec import Search, TrialSpec
-from nas_ray.tables import Surrogates, maximum_point
+from nas_ray.stages.uniform._order import closed_form_order
 
 _READ = ("constraints", "distill", "max_concurrent", "objectives", "scheduler")  # keys of `search`
 _FITTED = "rungs"  # has a default that fits the selection batches
@@ -45,11 +45,12 @@ def check_extraction(spec: TrialSpec, space: UniformSpace) -> None:
 
 
 def check_maximum(spec: TrialSpec, space: UniformSpace, config: Any) -> None:
-    """The teacher as maximum point.
+    """The teacher as maximum point, and bounds on what has a closed form; those on latency wait for its table.
 
     Raises:
         TeacherError: it has no masked-LM head where its predictions are asked for.
-        SpecError: no architecture is smaller.
+        SpecError: no architecture is smaller, or epsilon is above the number of those that are.
+        InfeasibleError: no architecture meets the bounds.
     """
     from nas_ray.teacher import has_masked_lm_head, teacher_shape
 
@@ -58,11 +59,4 @@ def check_maximum(spec: TrialSpec, space: UniformSpace, config: Any) -> None:
             f"extraction.error is cross_entropy, but teacher '{spec.teacher}' has no masked-LM head; accepted: a "
             "teacher with one, or extraction.error: hidden_state."
         )
-    shape = teacher_shape(config)
-    surrogates, top = Surrogates(shape.vocab_size, shape.num_positions, 1), maximum_point(shape)
-    if min(map(surrogates.params, space.architectures)) >= surrogates.params(top):
-        raise SpecError(
-            f"space '{space.name}' has no architecture smaller than the teacher ({top.arch_id}); accepted: a space "
-            "below it.",
-            key="space",
-        )
+    closed_form_order(spec, space, teacher_shape(config))

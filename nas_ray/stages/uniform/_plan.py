@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 
 from nas_ray._machine import num_cores
-from nas_ray.search import every, how_many, intrinsic_order
+from nas_ray.search import how_many
 from nas_ray.space import TeacherShape, UniformArchitecture, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._estimates import PROCESS_BYTES
+from nas_ray.stages.uniform._order import closed_form_order
 from nas_ray.tables import Surrogates, all_uniform_parts, maximum_point
 
 _BACKWARD = 3.0  # a training step over a forward pass
@@ -44,8 +45,8 @@ def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> Extra
     """In closed form, at the speed of a layer on this machine."""
     length, text = spec.text.sequence_length, spec.text
     surrogates, top = Surrogates(shape.vocab_size, shape.num_positions, length), maximum_point(shape)
-    order = intrinsic_order(space, surrogates, top)
-    chosen = every(order, min(spec.extraction.epsilon, len(order)))
+    order = closed_form_order(spec, space, shape)
+    chosen = order.chosen
     distill = spec.search.distill
     assert distill is not None, "checked before"
     trained = distill.steps[-1] * _most_sequences(spec)
@@ -64,7 +65,7 @@ def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> Extra
     largest = max(surrogates.params(a) for a in chosen)
     outputs = min(spec.extraction.cache_bytes, trained * length * shape.hidden * 4)
     memory = surrogates.params(top) * 4 + outputs + cores * (largest * _STATE_BYTES + PROCESS_BYTES) + PROCESS_BYTES
-    return ExtractionPlan(trainings, len(chosen), len(order), seconds, float(memory))
+    return ExtractionPlan(trainings, len(chosen), len(order.architectures), seconds, float(memory))
 
 
 def _most_sequences(spec: TrialSpec) -> int:
