@@ -14,7 +14,7 @@ Sequences = Annotated[int, Field(ge=1)]
 class HyperparameterSet(Frozen):
     """One set; what it does not name is as in `search.distill`."""
 
-    learning_rate: float | None = Field(None, ge=0)
+    learning_rate: float | None = Field(None, gt=0)
     """Peak of the linear schedule."""
     sequences: Sequences | None = None
     """Sequences of a training step."""

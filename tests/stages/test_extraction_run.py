@@ -13,6 +13,7 @@ import transformers
 
 from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError, SpecError, TeacherError
+from nas_ray.report._text import digits
 from nas_ray.search import SearchSession, w_coefficient
 from nas_ray.space import parse_uniform
 from nas_ray.spec import load_trial
@@ -20,7 +21,7 @@ from nas_ray.stages import Context, Run
 from nas_ray.stages.uniform._surrogates import maximum, trained
 from nas_ray.tables import read_parquet
 from tests.conftest import train_tokenizer
-from tests.tiny_trial import run_folder, write_extraction
+from tests.tiny_trial import nas_ray, run_folder, write_extraction
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -69,6 +70,9 @@ def test_the_commands_know_it(finished: Path) -> None:
     assert (found["num_candidates"], found["candidates_done"], found["num_steps"]) == (8, 8, 0)
     front = api.front(finished)
     assert all(row["w"] is not None for row in front["candidates"])
+    shown = nas_ray("front", finished).stdout
+    assert "the error, on the test split" in shown
+    assert "floor" not in shown
     with pytest.raises(RunError, match="kind uniform and has no tables"):
         api.front(finished, tables=True)
     with pytest.raises(RunError, match="has no stage rank"):
@@ -81,6 +85,10 @@ def test_the_commands_know_it(finished: Path) -> None:
     extraction = api.load_report(again.folder).extraction
     assert extraction is not None
     assert extraction.speed.startswith("ms")
+    assert extraction.maximum.speed < 1000
+    assert f"speed {digits(extraction.maximum.speed)}" in " ".join(nas_ray("report", again.folder).stdout.split())
+    with pytest.raises(SpecError, match=r"extraction\.epsilon says which architectures are trained"):
+        api.plan(str(finished.parent.parent / "trial.yaml"), warm_start=finished)
 
 
 def test_epsilon_1_is_exhaustion(tmp_path: Path, finished: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
