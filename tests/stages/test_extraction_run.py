@@ -21,7 +21,7 @@ from nas_ray.stages import Context, Run
 from nas_ray.stages.uniform._surrogates import maximum, trained
 from nas_ray.tables import read_parquet
 from tests.conftest import train_tokenizer
-from tests.tiny_trial import nas_ray, run_folder, write_extraction
+from tests.tiny_trial import nas_ray, run_folder, write_extraction, write_trial
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def test_killed_at_any_report_it_ends_as_if_undisturbed(
         tmp_path / "trial",
         tiny_teacher_dir,
         tiny_text_file,
-        extraction={"epsilon": 4, "draws": 3, **extraction},
+        extraction={"epsilon": 4, **(extraction or {"draws": 3})},
         search={"distill": {"steps": [3, 6], "sequences": 4, **searched}},
     )
     whole = api.search(str(file), storage=tmp_path / "whole").folder
@@ -180,6 +180,17 @@ def test_a_teacher_with_a_head_is_met_by_its_predictions(
         ({"extraction": {"error": "cross_entropy"}}, TeacherError, "no masked-LM head"),
         ({"search": {"distill": None}}, SpecError, "search.distill: is missing"),
         ({"search": {"num_candidates": 5}}, SpecError, "search.num_candidates: has no effect .* extraction.epsilon"),
+        ({"search": {"rungs": [2]}}, SpecError, "search.rungs: has no effect"),
+        (
+            {"search": {"distill": {"steps": [2]}, "scheduler": {"eta": 3}}},
+            SpecError,
+            "unless extraction.early_stopping",
+        ),
+        (
+            {"search": {"distill": {"steps": [2]}}, "extraction": {"draws": 3}},
+            SpecError,
+            "extraction.draws: has no effect",
+        ),
         ({"search": {"constraints": {"latency_ms": 1e-9}}}, InfeasibleError, "latency_ms: found the bound 1e-09"),
         ({"search": {"constraints": {"params": 10}}}, InfeasibleError, "params: found the bound 10, the smallest is"),
         (
@@ -204,6 +215,18 @@ def test_what_is_refused(
         with pytest.raises(error, match=words):
             api.plan(str(file), storage=tmp_path / "runs")
         assert not list(tmp_path.glob("runs/*/tables/latency.parquet"))
+
+
+@pytest.mark.parametrize("key", ["supernet.steps=5", "tabulate.max_paths=3", "ranking.paths=3"])
+def test_keys_of_the_other_kind_of_space_are_refused(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path, key: str
+) -> None:
+    uniform = write_extraction(tmp_path / "uniform", tiny_teacher_dir, tiny_text_file)
+    with pytest.raises(SpecError, match=f"{key.partition('=')[0]}: has no effect in a space of kind uniform"):
+        api.plan(str(uniform), overrides=[key])
+    paths = write_trial(tmp_path / "paths", tiny_teacher_dir, tiny_text_file)
+    with pytest.raises(SpecError, match=r"extraction\.epsilon: has no effect in a space of kind paths"):
+        api.plan(str(paths), overrides=["extraction.epsilon=3"])
 
 
 def test_a_space_above_the_teacher_is_refused_by_the_plan_too(
