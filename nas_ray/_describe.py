@@ -64,12 +64,11 @@ def _extraction_lines(spec: TrialSpec, space: UniformSpace) -> list[str]:
     check_extraction(spec, space)
     text, extraction, distill = spec.text, spec.extraction, spec.search.distill
     assert distill is not None, "checked"
-    sets = extraction.draws if distill.searched else max(1, len(extraction.hyperparameter_sets))
     return [
         f"  teacher {spec.teacher}; text {', '.join(s.source for s in text.sources)}, sequences of "
         f"{text.sequence_length} tokens, inputs {text.inputs}",
-        f"  extraction: {how_many(extraction.epsilon)} of the architectures, hyperparameter sets: {sets}, start "
-        f"{extraction.start}, error {extraction.error}, speed {extraction.latency}",
+        f"  extraction: {how_many(extraction.epsilon)} of the architectures, hyperparameter sets: {spec.sets_each}, "
+        f"start {extraction.start}, error {extraction.error}, speed {extraction.latency}",
         f"  rungs: distilled {', '.join(map(str, distill.steps))} steps{_searched(distill)}",
     ]
 

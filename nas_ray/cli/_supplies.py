@@ -72,13 +72,15 @@ def spaces(as_json: bool) -> None:
 @click.command()
 def trials() -> None:
     """The shipped trial specs."""
-    from nas_ray.spec import load_trial, shipped
+    from nas_ray.spec import load_space_spec, load_trial, shipped
 
     names = shipped("trials")
     width = max(map(len, names))
     for name in names:
         spec = load_trial(name)
-        click.echo(f"{name:{width}} {spec.description} (space {spec.space}, {spec.search.num_candidates} candidates)")
+        uniform = load_space_spec(spec.space).kind == "uniform"
+        size = f"epsilon {spec.extraction.epsilon}" if uniform else f"{spec.search.num_candidates} candidates"
+        click.echo(f"{name:{width}} {spec.description} (space {spec.space}, {size})")
 
 
 @click.command()

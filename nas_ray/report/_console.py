@@ -18,12 +18,14 @@ def front_table(report: RunReport) -> Table:
     """The front, small encoders first, with the references between, marked by ◆."""
     table = _table(f"{escape(report.name)}: {len(report.front)} encoders on the front")
     table.add_column("candidate", no_wrap=True)
-    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss", "floor"):
+    plain = report.is_plain
+    for head in ("encoder", "teacher", "params", "ms", "FLOPs", "loss", "W" if plain else "floor"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("architecture", min_width=24, overflow="fold")
     for row in report.shown:
         table.add_row(*_front_cells(row, report), style="cyan" if row.kind == "reference" else "")
-    losses = "loss: normalised, on the test split; floor: what its last width cannot reach; " if report.shown else ""
+    losses = "loss: normalised, on the test split; floor: what its last width cannot reach; "
+    losses = ("loss: the error, on the test split; " if plain else losses) if report.shown else ""
     legend = "◆ reference; " if any(row.kind == "reference" for row in report.shown) else ""
     check = "" if report.table_check is None else f"table losses: {report.table_check.sentence}"
     lines = (f"{losses}{legend}guarantee: {escape(report.guarantee)}", report.trained_line, report.linear_line, check)
@@ -42,7 +44,7 @@ def _front_cells(row: CandidateRow, report: RunReport) -> tuple[Text, ...]:
         digits(row.latency_ms),
         count(row.flops),
         loss(row.test_loss),
-        floor(row.floor),
+        loss(row.w) if report.is_plain else floor(row.floor),
         described(row.arch_id, row.hyperparameters),
     )
     return tuple(Text(cell) for cell in cells)

@@ -163,6 +163,8 @@ class Extraction:
     """What the papers promise of the answer, and how that is read."""
     choices: tuple[str, ...]
     """What the papers leave open, and what was taken."""
+    is_measured: bool = False
+    """Whether speed is in milliseconds, not in operations."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,11 @@ class RunReport:
     def front(self) -> tuple[CandidateRow, ...]:
         """The candidates on the front, small ones first."""
         return by_size(row for row in self.rows if row.pareto and row.kind == "candidate")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its candidates are plain encoders, which have a W and no floor."""
+        return any(row.w is not None for row in self.rows)
 
     @property
     def by_w(self) -> tuple[CandidateRow, ...]:

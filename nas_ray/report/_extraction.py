@@ -32,15 +32,24 @@ def winner_row(report: RunReport) -> CandidateRow:
     return next(row for row in report.rows if row.candidate_id == report.extraction.winner_id)
 
 
+def row_speed(row: CandidateRow, extraction: Extraction) -> float | None:
+    """What stands for speed."""
+    return row.latency_ms if extraction.is_measured else row.flops
+
+
+def speed_text(value: float | None, extraction: Extraction) -> str:
+    """In the unit that ``extraction`` names."""
+    return digits(value) if extraction.is_measured else count(value)
+
+
 def cells(row: CandidateRow, extraction: Extraction, place: int | None) -> tuple[str, ...]:
     """A training as texts, in the order of ``HEADS``."""
-    speed = digits(row.latency_ms) if extraction.speed.startswith("ms") else count(row.flops)
     return (
         NONE if place is None else str(place),
         described(row.arch_id, row.hyperparameters),
         count(row.params),
         count(row.encoder_params),
-        speed,
+        speed_text(row_speed(row, extraction), extraction),
         loss(row.select_loss),
         NONE if row.w is None else f"{row.w:.4f}",
         loss(row.test_loss),
@@ -65,7 +74,7 @@ def extraction_table(report: RunReport) -> Table:
         f"{more} more in the report" if more > 0 else "",
         f"error: {extraction.error}; speed: {extraction.speed}; place: in the intrinsic order of "
         f"{len(extraction.order)}; maximum point {described(extraction.maximum.arch_id, '')}, "
-        f"{count(extraction.maximum.params)} weights, speed {count(extraction.maximum.speed)}",
+        f"{count(extraction.maximum.params)} weights, speed {speed_text(extraction.maximum.speed, extraction)}",
         extraction.statement,
     )
     table.caption = escape("\n".join(filter(None, lines)))

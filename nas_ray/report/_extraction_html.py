@@ -6,8 +6,8 @@ from html import escape
 
 from nas_ray.report import _elements as page
 from nas_ray.report._data import CandidateRow, Extraction, RunReport
-from nas_ray.report._extraction import HEADS, cells, places, winner_row
-from nas_ray.report._text import count, described, digits, loss, percent, seconds
+from nas_ray.report._extraction import HEADS, cells, places, row_speed, speed_text, winner_row
+from nas_ray.report._text import count, described, loss, percent, seconds
 
 
 def extraction_tiles(report: RunReport, extraction: Extraction) -> list[tuple[str, str]]:
@@ -40,7 +40,8 @@ def extraction_section(report: RunReport) -> str:
 
 
 def _trained_row(row: CandidateRow, extraction: Extraction, place: int | None) -> str:
-    values = (place, row.arch_id, row.params, row.encoder_params, row.flops, row.select_loss, row.w, row.test_loss)
+    speed = row_speed(row, extraction)
+    values = (place, row.arch_id, row.params, row.encoder_params, speed, row.select_loss, row.w, row.test_loss)
     texts = cells(row, extraction, place)
     styled = zip(texts, values, HEADS, strict=True)
     best = row.candidate_id == extraction.winner_id
@@ -53,14 +54,13 @@ def _trained_row(row: CandidateRow, extraction: Extraction, place: int | None) -
 def order_section(report: RunReport) -> str:
     if (extraction := report.extraction) is None:
         return ""
-    digit = digits if extraction.speed.startswith("ms") else count
     rows = "".join(
         page.row(
             [
                 page.cell(str(place), place),
                 page.cell(described(found.arch_id, ""), found.arch_id, "left arch"),
                 page.cell(count(found.params), found.params),
-                page.cell(digit(found.speed), found.speed),
+                page.cell(speed_text(found.speed, extraction), found.speed),
                 page.cell("trained" if found.trained else "", found.trained),
             ],
             "reference" if found.trained else "",

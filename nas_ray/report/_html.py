@@ -89,20 +89,25 @@ def _figures(report: RunReport) -> str:
 
 def _front(report: RunReport) -> str:
     note = "Small encoders first; click a column to sort. Tinted rows are references."
-    note += " Floor: the share of the teacher's output that no readout of the last block's width can reach."
+    if report.is_plain:
+        note = "Small encoders first; click a column to sort. Losses are errors on the test split."
+    else:
+        note += " Floor: the share of the teacher's output that no readout of the last block's width can reach."
     note += f" {trained[0].upper()}{trained[1:]}." if (trained := report.trained_line) else ""
     note += f" Guarantee: {report.guarantee}."
     sizes = f"Encoder: all weights without embeddings. Params: with them ({report.vocab_size:,} words)."
     if not report.shown:
         return page.section("The front", page.note("No candidate reached the front."))
     rows = "".join(_front_row(row, report) for row in report.shown)
+    heads = ("W" if report.is_plain and head == "floor" else head for head in _HEADS)
     linear = page.note(f"{report.linear_line[0].upper()}{report.linear_line[1:]}.") if report.linear_line else ""
-    return page.section("The front", page.note(f"{note} {sizes}"), page.table(_HEADS, rows, sortable=True), linear)
+    return page.section("The front", page.note(f"{note} {sizes}"), page.table(heads, rows, sortable=True), linear)
 
 
 def _front_row(row: CandidateRow, report: RunReport) -> str:
     reference = row.kind == "reference"
     name = f"◆ {row.label or row.candidate_id}" if reference else row.candidate_id
+    last = row.w if report.is_plain else row.floor
     cells = (
         (name, row.label or row.candidate_id, ""),
         (count(row.encoder_params), row.encoder_params, ""),
@@ -111,7 +116,7 @@ def _front_row(row: CandidateRow, report: RunReport) -> str:
         (digits(row.latency_ms), row.latency_ms, ""),
         (count(row.flops), row.flops, ""),
         (loss(row.test_loss), row.test_loss, ""),
-        (loss(row.floor), row.floor, ""),
+        (loss(last), last, ""),
         (row.origin, row.origin, "left"),
         (described(row.arch_id, row.hyperparameters), row.arch_id, "left arch"),
     )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
-from nas_ray.search._searcher import A
+from nas_ray.search._searcher import A, generator
 from nas_ray.search._spaces import DimensionSpace, Joint, Point
 
 if TYPE_CHECKING:
     from nas_ray.search._tpe import TpeSearcher
 
 _STARTUP = 8  # random sets before TPE has something to go by
+_LISTABLE = 15  # points that the attempts at one suggestion can try in turn
 
 
 class SetSpace(Generic[A]):
@@ -43,14 +44,17 @@ class SetSpace(Generic[A]):
 class SetSearcher(Generic[A]):
     """Suggestion i is architecture i mod n, with ``middle`` in the first round.
 
-    Larger architectures have smaller errors, so a set is judged by how much worse it is than the best of its own
-    architecture so far. Suggestions are a function of (seed, i, history), as those of every searcher.
+    Where the points can be listed, later attempts walk down the list in an order of their own, so that an architecture
+    gets a point that is new to it. Larger architectures have smaller errors, so a set is judged by how much worse it is
+    than the best of its own architecture so far. Suggestions are a function of (seed, i, history), as those of every
+    searcher.
     """
 
     name = "tpe"
 
     def __init__(self, space: SetSpace[A], middle: Point, seed: int) -> None:
         self._space, self._middle, self._seed = space, middle, seed
+        self._listed = list(space.points.members(_LISTABLE))
         self._results: list[tuple[Joint[A], float | None, bool]] = []
 
     def propose(self, index: int, attempt: int = 0) -> Joint[A]:
@@ -58,6 +62,9 @@ class SetSearcher(Generic[A]):
         architecture = architectures[index % len(architectures)]
         if index < len(architectures) and attempt == 0:
             return Joint(architecture, self._middle)
+        if attempt and self._listed:
+            order = generator(self._seed, index, 0).permutation(len(self._listed))
+            return Joint(architecture, self._listed[order[(attempt - 1) % len(order)]])
         return Joint(architecture, self._tpe().propose(index, attempt))
 
     def observe(self, architecture: Joint[A], values: tuple[float, ...] | None, finished: bool) -> None:

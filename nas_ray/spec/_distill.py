@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, inf, log, prod
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -109,6 +109,12 @@ class Distill(Frozen):
             name: value.middle if isinstance(value, Range) else sorted(value)[(len(value) - 1) // 2]
             for name, value in self.searched.items()
         }
+
+    @property
+    def num_combinations(self) -> float:
+        """Of the searched ones' values; infinite where a range is among them, 1 if none is searched."""
+        values = self.searched.values()
+        return inf if any(isinstance(value, Range) for value in values) else prod(map(len, values))  # type: ignore[arg-type]
 
     @property
     def most_sequences(self) -> int:

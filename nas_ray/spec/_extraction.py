@@ -14,7 +14,7 @@ Sequences = Annotated[int, Field(ge=1)]
 class HyperparameterSet(Frozen):
     """One set; what it does not name is as in `search.distill`."""
 
-    learning_rate: float | None = Field(None, ge=0)
+    learning_rate: float | None = Field(None, gt=0)
     """Peak of the linear schedule."""
     sequences: Sequences | None = None
     """Sequences of a training step."""
@@ -50,7 +50,8 @@ class Extraction(Frozen):
     hyperparameter_sets: tuple[HyperparameterSet, ...] = ()
     """Each architecture is trained with each; not beside ranges in `search.distill`."""
     draws: int = Field(4, ge=1)
-    """Sets an architecture, where `search.distill` has ranges: its middle, then what Optuna's TPE suggests."""
+    """Sets an architecture, where `search.distill` has ranges or lists: their middle, then what Optuna's TPE suggests;
+    all of them where there are no more."""
     early_stopping: bool = False
     """Whether `search.scheduler` stops trainings at the steps of `search.distill`; the papers train all to the end."""
     weight_bound: float = Field(8.0, gt=0)

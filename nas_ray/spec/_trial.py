@@ -71,6 +71,14 @@ class TrialSpec(Frozen):
     tracking: Tracking = Tracking()
     cluster: Cluster = Cluster()
 
+    @property
+    def sets_each(self) -> int:
+        """Hyperparameter sets that an extraction trains every architecture with; no more draws than there are."""
+        distill = self.search.distill
+        if distill is not None and distill.searched:
+            return int(min(self.extraction.draws, distill.num_combinations))
+        return max(1, len(self.extraction.hyperparameter_sets))
+
     @model_validator(mode="before")
     @classmethod
     def _fit_rungs(cls, data: Any) -> Any:

@@ -14,7 +14,7 @@ from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import check_enqueued
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import tracking_uri
-from nas_ray.stages.uniform import check_extraction, check_maximum
+from nas_ray.stages.uniform import changed, check_extraction, check_maximum
 from nas_ray.tables import PartTable
 
 
@@ -48,7 +48,8 @@ def check_run(run: Run, console: Console | None = None, address: str | None = No
 
 
 def check_spec(spec: TrialSpec, space: PathSpace) -> None:
-    """The searcher's name and options, enqueued candidates, and the tracking server's address, where one is given.
+    """The searcher's name and options, enqueued candidates, keys of plain encoders, and the tracking server's address,
+    where one is given.
 
     Raises:
         SpecError, TrackingError: what is wrong with them.
@@ -59,6 +60,11 @@ def check_spec(spec: TrialSpec, space: PathSpace) -> None:
     chosen = spec.search.searcher
     make_searcher(chosen.name, space, len(spec.search.objectives), spec.seed, chosen.options)
     check_enqueued(spec, space)
+    for name in changed(spec.extraction):
+        raise SpecError(
+            f"has no effect in a space of kind paths ('{space.name}'); accepted: a space of kind uniform.",
+            key=f"extraction.{name}",
+        )
     if spec.tracking.enabled and spec.tracking.uri:
         check_uri(spec.tracking.uri)
 

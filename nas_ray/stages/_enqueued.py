@@ -38,7 +38,11 @@ def enqueue_overrides(
         return found
     space = load_run_specs(trial, overrides)[1].build()
     if not isinstance(space, PathSpace):
-        raise SpecError(f"space '{space.name}' is of kind uniform; `nas-ray search` accepts kind paths", key="space")
+        raise SpecError(
+            f"space '{space.name}' is of kind uniform, where extraction.epsilon says which architectures are trained; "
+            "accepted with --enqueue and --warm-start: kind paths",
+            key="space",
+        )
     if listed is not None:
         found.append(f"search.enqueue.user={json.dumps(_read_list(listed))}")
     if warm_start is not None:

@@ -68,6 +68,7 @@ UNIFORM_FEEDS: Mapping[str, tuple[str, ...]] = {
     "search.constraints": ("search",),
     "search.distill": ("search",),
     "search.objectives": ("test",),
+    "search.scheduler": ("search",),
     "extraction": ("search",),
     "extraction.cache_bytes": (),
     "extraction.device": (),

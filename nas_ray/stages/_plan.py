@@ -6,13 +6,14 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from nas_ray import assets
 from nas_ray._machine import num_cores
 from nas_ray.errors import TeacherError
-from nas_ray.space import PathSpace, TeacherShape, UniformSpace, describe_ladder
+from nas_ray.space import PathSpace, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._checks import check_positions, check_spec, check_teacher
 from nas_ray.stages._enqueued import enqueue_overrides
@@ -20,7 +21,7 @@ from nas_ray.stages._estimates import Estimate, operation_rate, operation_weight
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import load_run_specs
 from nas_ray.stages.uniform import _plan as uniform
-from nas_ray.stages.uniform import check_extraction
+from nas_ray.stages.uniform import check_extraction, check_maximum
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,13 @@ def plan(
         f"{space.num_architectures:.3g} architectures",
         *_work(spec, space),
     ]
-    shape, reason = _shape(spec)
-    if shape is None:
+    from nas_ray.teacher import teacher_shape
+
+    config, reason = _config(spec)
+    if config is None:
         lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
+    shape = teacher_shape(config)
     check_positions(spec, shape)
     check_teacher(spec, space, shape)
     estimate, cores, device = Estimate(spec, space, shape), num_cores(), _device(spec)
@@ -74,11 +78,15 @@ def _plan_extraction(spec: TrialSpec, space: UniformSpace, lines: list[str]) -> 
     """The plan of a space of kind uniform."""
     check_extraction(spec, space)
     lines = [*lines, *uniform.work(spec, space)]
-    shape, reason = _shape(spec)
-    if shape is None:
+    from nas_ray.teacher import teacher_shape
+
+    config, reason = _config(spec)
+    if config is None:
         lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
+    shape = teacher_shape(config)
     check_positions(spec, shape)
+    check_maximum(spec, space, config)
     found = uniform.estimate(spec, space, shape)
     lines += [
         f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, the maximum point of {found.order} "
@@ -145,8 +153,8 @@ def _room(estimate: Estimate) -> list[str]:
     ]
 
 
-def _shape(spec: TrialSpec) -> tuple[TeacherShape | None, str]:
-    """The teacher's sizes, or why they are not known here.
+def _config(spec: TrialSpec) -> tuple[Any, str]:
+    """The teacher's configuration; None, and why, where it is not known here.
 
     Raises:
         TeacherError: the teacher is here and is wrong.
@@ -158,7 +166,9 @@ def _shape(spec: TrialSpec) -> tuple[TeacherShape | None, str]:
         from nas_ray.teacher import resolve_teacher, teacher_shape
 
         try:
-            return teacher_shape(resolve_teacher(place).config), ""
+            config = resolve_teacher(place).config
+            teacher_shape(config)
+            return config, ""
         except TeacherError as error:
             if error.__cause__ is None or Path(place).expanduser().exists():
                 raise

@@ -33,6 +33,10 @@ class Surrogates:
         n, h = self.sequence_length, a.hidden
         return a.depth * (8 * n * h * h + 4 * n * n * h + 4 * n * h * a.intermediate)
 
+    def of(self, a: UniformArchitecture) -> dict[str, float]:
+        """Every cost in closed form, by name."""
+        return {"encoder_params": self.encoder_params(a), "params": self.params(a), "flops": self.operations(a)}
+
 
 @dataclass(frozen=True)
 class UniformCosts:
@@ -47,12 +51,7 @@ class UniformCosts:
         Raises:
             TableError: the latency table lacks a part.
         """
-        return {
-            "encoder_params": self.surrogates.encoder_params(a),
-            "params": self.surrogates.params(a),
-            "flops": self.surrogates.operations(a),
-            "latency_ms": self.latency.total(uniform_parts(a)),
-        }
+        return {**self.surrogates.of(a), "latency_ms": self.latency.total(uniform_parts(a))}
 
 
 def uniform_parts(a: UniformArchitecture) -> tuple[str, ...]:

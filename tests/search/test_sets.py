@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from nas_ray.search import Categorical, DimensionSpace, Float, Joint, Point, SetSearcher, SetSpace
+import pytest
+
+from nas_ray.search import (
+    Categorical,
+    DimensionSpace,
+    Float,
+    Joint,
+    Objective,
+    Point,
+    Proposer,
+    SetSearcher,
+    SetSpace,
+)
 from nas_ray.space import UniformArchitecture
 
 ARCHITECTURES = tuple(UniformArchitecture(depth, 2, 32, 64) for depth in (1, 2, 4))
@@ -36,6 +48,28 @@ def test_every_architecture_has_its_turn_and_begins_with_the_middle() -> None:
     assert [f.architecture for f in found] == list(ARCHITECTURES) * 10
     assert {f.point for f in found[:3]} == {MIDDLE}
     assert Counter(f.architecture for f in found) == dict.fromkeys(ARCHITECTURES, 10)
+
+
+@pytest.mark.parametrize("draws", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_values_of_a_list_are_shared_out_evenly(draws: int, seed: int) -> None:
+    """TPE insists on the best value; the proposer must not take another architecture for it."""
+    space = SetSpace(ARCHITECTURES, DimensionSpace([Categorical("sequences", (2, 4, 8, 16), ordered=True)]))
+    proposer = Proposer(
+        SetSearcher(space, Point((("sequences", 4),)), seed),
+        space,
+        [Objective("loss"), Objective("params")],
+        (),
+        lambda candidate: {"params": candidate.architecture.depth},
+        draws * len(ARCHITECTURES),
+        seed=seed,
+    )
+    found = []
+    while (proposal := proposer.ask()) is not None:
+        found.append(proposal.architecture)
+        proposer.tell(proposal.arch_id, {"loss": 1.0 + abs(float(proposal.architecture.point["sequences"]) - 8)}, True)
+    assert Counter(f.architecture for f in found) == dict.fromkeys(ARCHITECTURES, draws)
+    assert len({f.arch_id for f in found}) == draws * len(ARCHITECTURES)
 
 
 def test_it_learns_over_all_architectures_together() -> None:

@@ -13,6 +13,7 @@ import transformers
 
 from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError, SpecError, TeacherError
+from nas_ray.report._text import digits
 from nas_ray.search import SearchSession, w_coefficient
 from nas_ray.space import parse_uniform
 from nas_ray.spec import load_trial
@@ -20,7 +21,7 @@ from nas_ray.stages import Context, Run
 from nas_ray.stages.uniform._surrogates import maximum, trained
 from nas_ray.tables import read_parquet
 from tests.conftest import train_tokenizer
-from tests.tiny_trial import run_folder, write_extraction
+from tests.tiny_trial import nas_ray, run_folder, write_extraction, write_trial
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
@@ -69,6 +70,9 @@ def test_the_commands_know_it(finished: Path) -> None:
     assert (found["num_candidates"], found["candidates_done"], found["num_steps"]) == (8, 8, 0)
     front = api.front(finished)
     assert all(row["w"] is not None for row in front["candidates"])
+    shown = nas_ray("front", finished).stdout
+    assert "the error, on the test split" in shown
+    assert "floor" not in shown
     with pytest.raises(RunError, match="kind uniform and has no tables"):
         api.front(finished, tables=True)
     with pytest.raises(RunError, match="has no stage rank"):
@@ -81,6 +85,10 @@ def test_the_commands_know_it(finished: Path) -> None:
     extraction = api.load_report(again.folder).extraction
     assert extraction is not None
     assert extraction.speed.startswith("ms")
+    assert extraction.maximum.speed < 1000
+    assert f"speed {digits(extraction.maximum.speed)}" in " ".join(nas_ray("report", again.folder).stdout.split())
+    with pytest.raises(SpecError, match=r"extraction\.epsilon says which architectures are trained"):
+        api.plan(str(finished.parent.parent / "trial.yaml"), warm_start=finished)
 
 
 def test_epsilon_1_is_exhaustion(tmp_path: Path, finished: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
@@ -106,7 +114,7 @@ def test_killed_at_any_report_it_ends_as_if_undisturbed(
         tmp_path / "trial",
         tiny_teacher_dir,
         tiny_text_file,
-        extraction={"epsilon": 4, "draws": 3, **extraction},
+        extraction={"epsilon": 4, **(extraction or {"draws": 3})},
         search={"distill": {"steps": [3, 6], "sequences": 4, **searched}},
     )
     whole = api.search(str(file), storage=tmp_path / "whole").folder
@@ -172,7 +180,24 @@ def test_a_teacher_with_a_head_is_met_by_its_predictions(
         ({"extraction": {"error": "cross_entropy"}}, TeacherError, "no masked-LM head"),
         ({"search": {"distill": None}}, SpecError, "search.distill: is missing"),
         ({"search": {"num_candidates": 5}}, SpecError, "search.num_candidates: has no effect .* extraction.epsilon"),
+        ({"search": {"rungs": [2]}}, SpecError, "search.rungs: has no effect"),
+        (
+            {"search": {"distill": {"steps": [2]}, "scheduler": {"eta": 3}}},
+            SpecError,
+            "unless extraction.early_stopping",
+        ),
+        (
+            {"search": {"distill": {"steps": [2]}}, "extraction": {"draws": 3}},
+            SpecError,
+            "extraction.draws: has no effect",
+        ),
         ({"search": {"constraints": {"latency_ms": 1e-9}}}, InfeasibleError, "latency_ms: found the bound 1e-09"),
+        ({"search": {"constraints": {"params": 10}}}, InfeasibleError, "params: found the bound 10, the smallest is"),
+        (
+            {"search": {"constraints": {"encoder_params": 10_000}}, "extraction": {"epsilon": 16}},
+            SpecError,
+            "found 16; accepted: 1 to .* that meet the constraints",
+        ),
     ],
 )
 def test_what_is_refused(
@@ -186,6 +211,33 @@ def test_what_is_refused(
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, **changes)
     with pytest.raises(error, match=words):
         api.search(str(file), storage=tmp_path / "runs")
+    if "latency_ms" not in words:  # that waits for its table
+        with pytest.raises(error, match=words):
+            api.plan(str(file), storage=tmp_path / "runs")
+        assert not list(tmp_path.glob("runs/*/tables/latency.parquet"))
+
+
+@pytest.mark.parametrize("key", ["supernet.steps=5", "tabulate.max_paths=3", "ranking.paths=3"])
+def test_keys_of_the_other_kind_of_space_are_refused(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path, key: str
+) -> None:
+    uniform = write_extraction(tmp_path / "uniform", tiny_teacher_dir, tiny_text_file)
+    with pytest.raises(SpecError, match=f"{key.partition('=')[0]}: has no effect in a space of kind uniform"):
+        api.plan(str(uniform), overrides=[key])
+    paths = write_trial(tmp_path / "paths", tiny_teacher_dir, tiny_text_file)
+    with pytest.raises(SpecError, match=r"extraction\.epsilon: has no effect in a space of kind paths"):
+        api.plan(str(paths), overrides=["extraction.epsilon=3"])
+
+
+def test_a_space_above_the_teacher_is_refused_by_the_plan_too(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file)
+    space = {"hiddens": [96], "intermediates": [384], "depths": [4], "heads": [4]}
+    (tmp_path / "large.yaml").write_text(json.dumps({"name": "large", "kind": "uniform", **space}))
+    for begin in (api.plan, api.search):
+        with pytest.raises(SpecError, match="has no architecture smaller than the teacher"):
+            begin(str(file), overrides=["space=large.yaml", "extraction.epsilon=1"], storage=tmp_path / "runs")
 
 
 def test_bounds_leave_a_shorter_order(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
@@ -203,6 +255,18 @@ def test_sets_and_ranges_exclude_each_other(tmp_path: Path, tiny_teacher_dir: Pa
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, search=search, extraction=sets)
     with pytest.raises(SpecError, match=r"beside ranges in search\.distill"):
         load_trial(str(file))
+
+
+def test_no_more_sets_are_drawn_than_there_are(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    search = {"distill": {"steps": [2], "sequences": [2, 4]}}
+    file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, search=search, extraction={"epsilon": 8})
+    folder = api.search(str(file), storage=tmp_path / "runs").folder
+    found = api.status(folder)
+    assert found["candidates_done"] == found["num_candidates"] == 4
+    extraction = api.load_report(folder).extraction
+    assert extraction is not None
+    assert "hyperparameter sets: 2," in extraction.statement
+    assert "hyperparameter sets: 2," in api.check(str(file))
 
 
 def test_the_plan_starts_nothing(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:

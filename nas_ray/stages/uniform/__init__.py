@@ -1,5 +1,5 @@
 """The pipeline of plain encoders: profile, search (the FPTAS), test, report."""
 
-from nas_ray.stages.uniform._checks import check_extraction, check_maximum
+from nas_ray.stages.uniform._checks import changed, check_extraction, check_maximum
 
-__all__ = ["check_extraction", "check_maximum"]
+__all__ = ["changed", "check_extraction", "check_maximum"]

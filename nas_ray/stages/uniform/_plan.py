@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 
 from nas_ray._machine import num_cores
-from nas_ray.search import every, how_many, intrinsic_order
+from nas_ray.search import how_many
 from nas_ray.space import TeacherShape, UniformArchitecture, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._estimates import PROCESS_BYTES
+from nas_ray.stages.uniform._order import closed_form_order
 from nas_ray.tables import Surrogates, all_uniform_parts, maximum_point
 
 _BACKWARD = 3.0  # a training step over a forward pass
@@ -34,24 +35,18 @@ def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
     ladder = tuple(rung for rung in spec.search.ladder if rung.kind == "distilled")
     return [
         f"space       {space.name}: {space.num_architectures} architectures, {how_many(extraction.epsilon)} of those "
-        f"below the teacher trained, hyperparameter sets: {sets(spec)}",
+        f"below the teacher trained, hyperparameter sets: {spec.sets_each}",
         f"training    {describe_ladder(ladder)} of up to {_most_sequences(spec)} x {spec.text.sequence_length} tokens, "
         f"start {extraction.start}; error {extraction.error}, speed {extraction.latency}",
     ]
-
-
-def sets(spec: TrialSpec) -> int:
-    """Trainings of each architecture."""
-    assert spec.search.distill is not None, "checked before"
-    return spec.extraction.draws if spec.search.distill.searched else max(1, len(spec.extraction.hyperparameter_sets))
 
 
 def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> ExtractionPlan:
     """In closed form, at the speed of a layer on this machine."""
     length, text = spec.text.sequence_length, spec.text
     surrogates, top = Surrogates(shape.vocab_size, shape.num_positions, length), maximum_point(shape)
-    order = intrinsic_order(space, surrogates, top)
-    chosen = every(order, min(spec.extraction.epsilon, len(order)))
+    order = closed_form_order(spec, space, shape)
+    chosen = order.chosen
     distill = spec.search.distill
     assert distill is not None, "checked before"
     trained = distill.steps[-1] * _most_sequences(spec)
@@ -60,17 +55,17 @@ def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> Extra
     updates = [surrogates.params(a) * 10.0 * distill.steps[-1] for a in chosen]  # AdamW goes over every weight
     rate, cores = _rate(chosen[len(chosen) // 2], length), num_cores()
     teacher = surrogates.operations(top) * (trained + judged)
-    trainings = len(chosen) * sets(spec)
+    trainings = len(chosen) * spec.sets_each
     seconds = {
         "profile": 9.0 + 0.02 * spec.latency.repeats * len(all_uniform_parts(space, top)) / 4,
-        "search": 10.0 + (sets(spec) * (sum(each) + sum(updates)) + teacher) / (rate * cores),
+        "search": 10.0 + (spec.sets_each * (sum(each) + sum(updates)) + teacher) / (rate * cores),
         "test": 5.0,
         "report": 3.0,
     }
     largest = max(surrogates.params(a) for a in chosen)
     outputs = min(spec.extraction.cache_bytes, trained * length * shape.hidden * 4)
     memory = surrogates.params(top) * 4 + outputs + cores * (largest * _STATE_BYTES + PROCESS_BYTES) + PROCESS_BYTES
-    return ExtractionPlan(trainings, len(chosen), len(order), seconds, float(memory))
+    return ExtractionPlan(trainings, len(chosen), len(order.architectures), seconds, float(memory))
 
 
 def _most_sequences(spec: TrialSpec) -> int:

@@ -81,6 +81,7 @@ def _extraction(context: Context, rows: list[dict[str, Any]]) -> Extraction:
         error=_ERRORS[error_kind(context)],
         statement=statement(epsilon, len(order.chosen), tuples, steps, sets.per_architecture),
         choices=_choices(context, steps),
+        is_measured=metric == "latency_ms",
     )
 
 
