@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from schedulers import SCENARIOS, SHAPE, losses_of, parse, quality, space
 
+from nas_ray._machine import num_cores, processor
 from nas_ray.distill import Assignment, JudgeConfig, TrainingText
 from nas_ray.measure import EvaluatorConfig
 from nas_ray.search import read_journal
@@ -87,11 +88,12 @@ def make_run(storage: Path, seconds: float, *overrides: str) -> Run:
     run = Run.create(storage, *load_run_specs("quickstart", overrides))
     tables, params = run.folder / "tables", params_table(space(), SHAPE)
     tables.mkdir(exist_ok=True)
+    key = {"processor": processor(), "threads": num_cores()}
     check = {"spearman": 1.0, "mape_percent": 0.0, "num_models": 1}
     flops = {part: 256.0 * value for part, value in params.values.items()}
     PartTable("flops", "operations", flops).write(tables / "flops.parquet")
     latency = {part: 1e-6 * value for part, value in params.values.items()}
-    PartTable("latency_ms", "ms", latency, metadata={"check": check, "key": {}}).write(tables / "latency.parquet")
+    PartTable("latency_ms", "ms", latency, metadata={"check": check, "key": key}).write(tables / "latency.parquet")
     QualityTable(quality().losses, {"guarantee": "exact over the whole space"}).write(tables / "quality.parquet")
     block = {"linear_loss": 1.0, "floors": {}, "curve": [[0, 1.0]], "shrinking": []}
     (run.folder / "supernet").mkdir(exist_ok=True)
