@@ -38,7 +38,8 @@ class UniformInheritance:
         stream = self._embedding(encoder.embeddings, basis)
         depth, layers = len(encoder.encoder.layer), len(self.teacher.layers)
         for position, module in enumerate(encoder.encoder.layer):
-            first, last = position * layers // depth, max((position + 1) * layers // depth - 1, 0)
+            first = position * layers // depth
+            last = max(first, (position + 1) * layers // depth - 1)
             own = _layer(module)
             stream = self._attention(own, encoder.config.num_attention_heads, stream, first, basis)
             stream = self._feed_forward(own, stream, last, basis)

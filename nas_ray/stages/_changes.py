@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSp
             check_unchanged(changed, order)
         else:
             _check_early_enough(changed, start)
-        searches_on = _only_more(_changes(changed, "search"))
+        searches_on = _only_more(_changes(changed, "search"), _is_drawn(changed))
         if overwrites:
             changed.write_specs()
         if start is not None:
@@ -116,21 +116,37 @@ def _trains_anew(run: Run, start: str) -> bool:
     return bool(start == "supernet" or _changes(run, "supernet") or inputs or run.spec.supernet.shrink)
 
 
+_MORE: Mapping[str, Callable[[Any, Any], bool]] = {  # of an extraction, by its old value and its new one
+    "extraction.epsilon": lambda old, new: old % new == 0,
+    "extraction.hyperparameter_sets": lambda old, new: bool(old) and new[: len(old)] == old,
+}
+
+
 def _first_old(run: Run, stages: Iterable[str]) -> tuple[str, Changes]:
     """The first of ``stages`` that was begun with other values of what feeds it, and these, old and new."""
     for stage in stages:
         changes = _changes(run, stage)
-        if changes and not (stage == "search" and _only_more(changes)):
+        if changes and not (stage == "search" and _only_more(changes, _is_drawn(run))):
             return stage, changes
     return "", {}
 
 
-def _only_more(changes: Changes) -> bool:
-    """Whether more candidates, drawn or named, are all that is wanted: what the journal holds stays true."""
+def _only_more(changes: Changes, is_drawn: bool) -> bool:
+    """Whether more candidates, drawn or named, are all that is wanted: what the journal holds stays true.
+
+    Where hyperparameters are drawn (``is_drawn``) an extraction's architectures take turns, which more of them change.
+    """
+    if changes and changes.keys() <= _MORE.keys():
+        return not is_drawn and all(_MORE[key](*pair) for key, pair in changes.items())
     old, new = changes.get("search.num_candidates", (0, 0))
     named = {key: pair for key, pair in changes.items() if key.startswith("search.enqueue")}
     grown = all(set(before or ()) <= set(after or ()) for before, after in named.values())
     return len(changes) == 1 + len(named) and new > old and grown
+
+
+def _is_drawn(run: Run) -> bool:
+    distill = run.spec.search.distill
+    return distill is not None and bool(distill.searched)
 
 
 def _changes(run: Run, stage: str) -> Changes:

@@ -58,7 +58,6 @@ UNIFORM_FEEDS: Mapping[str, tuple[str, ...]] = {
     "teacher": ("profile",),
     "seed": ("profile", "search"),
     "text": ("search",),
-    "text.sequence_length": ("profile", "search"),
     "text.test_batches": ("test",),
     "latency": ("profile",),
     "supernet": (),

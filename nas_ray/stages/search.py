@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def run(context: Context) -> list[Path]:
         raise StageError("search", "no candidate could be proposed: the space holds nothing beside the references.")
     if not any(outcome.status == "completed" for outcome in candidates):
         raise StageError(
-            "search", f"no candidate was completed; the first: {_named(candidates[0])}. Mend that and delete "
-            f"{context.path('journal.jsonl')}: what stands in it is not tried again."
+            "search", f"no candidate was completed; the first: {_named(candidates[0])}. What failed is not tried "
+            f"again, unless by `nas-ray resume {shlex.quote(str(context.run.folder))} --from search`."
         )  # fmt: skip
     return [context.path("journal.jsonl"), context.path(PROPOSALS)]
 

@@ -49,7 +49,7 @@ def test_every_second_architecture_is_trained_and_the_largest_w_wins(finished: P
     context = Context(Run.open(finished))
     for row in rows:
         found = trained(context, parse_uniform(row["arch_id"]), row["select_loss"])
-        assert row["w"] == pytest.approx(w_coefficient(found, maximum(context)))
+        assert row["w"] == pytest.approx(w_coefficient(found, maximum(context), 1e-3))
     report = api.load_report(finished)
     assert report.extraction is not None
     best = max(rows, key=lambda row: row["w"])
@@ -99,6 +99,26 @@ def test_epsilon_1_is_exhaustion(tmp_path: Path, finished: Path, tiny_teacher_di
     losses = {row["arch_id"]: row["select_loss"] for row in whole}
     for row in rows_of(finished / "candidates.parquet"):
         assert losses[row["arch_id"]] == row["select_loss"]
+
+
+def test_a_finer_epsilon_goes_on_from_what_was_trained(
+    tmp_path: Path, finished: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, extraction={"epsilon": 4})
+    run = api.search(str(file), storage=tmp_path / "runs")
+    before = (run.folder / "journal.jsonl").read_bytes()
+    with pytest.raises(SpecError, match="epsilon changed from 4 to 3"):
+        api.resume(run.folder, overrides=["extraction.epsilon=3"])
+    finer = api.resume(run.folder, overrides=["extraction.epsilon=2"]).folder
+    assert (finer / "journal.jsonl").read_bytes().startswith(before)
+
+    def losses(folder: Path) -> dict[str, float]:
+        return {row["arch_id"]: row["select_loss"] for row in rows_of(folder / "candidates.parquet")}
+
+    assert losses(finer) == losses(finished)
+    again = (finer / "journal.jsonl").read_bytes()
+    api.resume(finer)
+    assert (finer / "journal.jsonl").read_bytes() == again
 
 
 @pytest.mark.parametrize("extraction", [{"hyperparameter_sets": [{"learning_rate": 1e-3}, {"sequences": 2}]}, {}])

@@ -79,10 +79,18 @@ def _extraction(context: Context, rows: list[dict[str, Any]]) -> Extraction:
         order=tuple(entry(a, a in order.chosen) for a in order.architectures),
         speed=speed,
         error=_ERRORS[error_kind(context)],
-        statement=statement(epsilon, len(order.chosen), tuples, steps, sets.per_architecture),
+        statement=statement(epsilon, len(order.chosen), tuples, steps, sets.per_architecture) + _but(rows),
         choices=_choices(context, steps),
         is_measured=metric == "latency_ms",
     )
+
+
+def _but(rows: list[dict[str, Any]]) -> str:
+    """What the statement does not cover."""
+    others = sum(row["status"] != "completed" for row in rows)
+    if not others:
+        return ""
+    return f" But {others} of {len(rows)} trainings were stopped early or failed: it holds for the rest alone."
 
 
 def _choices(context: Context, steps: int) -> tuple[str, ...]:
@@ -95,8 +103,6 @@ def _choices(context: Context, steps: int) -> tuple[str, ...]:
         f"weights are clipped at {extraction.weight_bound:g} after each step; AdamW stands for SGD",
         "heads enter neither size nor operations: the error alone decides them",
     ]
-    if extraction.early_stopping:
-        found.append("trainings are stopped early: the statement above is of those that ended")
     return tuple(found)
 
 

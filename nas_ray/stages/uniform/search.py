@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def run(context: Context) -> list[Path]:
         console.say(f"  {len(failed)} trainings failed, the first: {_named(failed[0])}")
     if not any(outcome.status == "completed" for outcome in session.outcomes.values()):
         raise StageError(
-            "search", f"no training was completed; the first: {_named(failed[0])}. Mend that and delete "
-            f"{context.path('journal.jsonl')}: what stands in it is not tried again."
+            "search", f"no training was completed; the first: {_named(failed[0])}. What failed is not tried again, "
+            f"unless by `nas-ray resume {shlex.quote(str(context.run.folder))} --from search`."
         )  # fmt: skip
     return [context.path("journal.jsonl"), context.path(ORDER)]
 
@@ -126,7 +127,7 @@ def _scheduler(context: Context, order: Order) -> Asha | None:
     if not context.spec.extraction.early_stopping or scheduler.name == "none" or len(ladder) == 1:
         return None
     costs = [context.costs_of(a)[scheduler.cost] for a in (order.architectures[0], order.architectures[-1])]
-    names = ("loss", "params") if scheduler.name == "mo_asha" else ("loss",)
+    names = context.spec.search.objectives if scheduler.name == "mo_asha" else ("loss",)
     return Asha(
         range(1, len(ladder) + 1),
         objectives=[Objective(name) for name in names],
