@@ -28,13 +28,13 @@ def run_view(
     searched: Sequence[str] = (),
     metrics: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The view of one search: its candidates by loss, ``metrics`` of its own, the hyperparameters ``searched`` beside
-    their architectures, and a chart of the loss over each of ``costs``."""
+    """The view of one search: its candidates by loss, or by the first of ``metrics`` of its own, the largest first; the
+    hyperparameters ``searched`` beside their architectures, and a chart of the loss over each of ``costs``."""
     columns = [("metrics", (*metrics, *_METRICS)), ("params", (*searched, *_PARAMS)), ("tags", _TAGS)]
     return {
         "searchFilter": f"tags.`nas_ray.run` = '{plain(run_id)}' and tags.`nas_ray.kind` != 'summary'",
-        "orderByKey": "metrics.`select_loss`",
-        "orderByAsc": True,
+        "orderByKey": f"metrics.`{metrics[0] if metrics else 'select_loss'}`",
+        "orderByAsc": not metrics,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
