@@ -38,7 +38,12 @@ UNIFORM_SPACE = {
 
 
 def write_extraction(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path:
-    """``trial.yaml`` and ``space.yaml`` of a tiny extraction: 16 plain encoders, every 2nd trained for 6 steps."""
+    """``trial.yaml`` and ``space.yaml`` of a tiny extraction: 16 plain encoders, every 2nd trained for 6 steps.
+
+    Milliseconds are those of a made-up table, unless ``latency`` is given.
+    """
+    if "latency" not in changes:
+        changes["latency"] = {"table": str(_made_up_latency(folder, teacher))}
     search: dict[str, Any] = {"distill": {"steps": [3, 6], "learning_rate": 3e-3, "sequences": 4}}
     search |= changes.pop("search", {})
     extraction = {"epsilon": 2, **changes.pop("extraction", {})}
@@ -50,6 +55,28 @@ def write_extraction(folder: Path, teacher: Path, text: Path, **changes: Any) ->
     file.write_text(yaml.safe_dump(spec))
     (folder / "space.yaml").write_text(yaml.safe_dump(UNIFORM_SPACE))
     return file
+
+
+def _made_up_latency(folder: Path, teacher: Path) -> Path:
+    """A latency table of the tiny extraction: a millisecond for 10,000 weights of a layer, a tenth an embedding."""
+    from nas_ray.space import UniformSpace
+    from nas_ray.spec import UniformSpaceSpec
+    from nas_ray.tables import PartTable, all_uniform_parts, maximum_point, parse_layer
+    from nas_ray.teacher import resolve_teacher, teacher_shape
+
+    space = UniformSpaceSpec.model_validate(UNIFORM_SPACE).build()
+    assert isinstance(space, UniformSpace)
+    values = {}
+    for part in all_uniform_parts(space, maximum_point(teacher_shape(resolve_teacher(str(teacher)).config))):
+        layer = None if part.startswith("embedding:") else parse_layer(part)
+        weights = 0 if layer is None else 4 * layer.hidden**2 + 2 * layer.hidden * layer.intermediate
+        values[part] = 0.1 + weights / 1e4
+    check = {"spearman": 1.0, "mape_percent": 0.0, "num_models": 1}
+    key = {"processor": "made up", "runtime": "eager", "dtype": "fp32", "threads": 1, "sequence_length": 32}
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"check": check, "key": {**key, "batch_size": 1}}
+    PartTable("latency_ms", "ms a batch", values, metadata=metadata).write(folder / "latency.parquet")
+    return folder / "latency.parquet"
 
 
 def write_trial(folder: Path, teacher: Path, text: Path, **changes: Any) -> Path:

@@ -12,7 +12,7 @@ import yaml
 
 from nas_ray import api
 from nas_ray.errors import RunError, SpecError
-from nas_ray.stages import Run
+from nas_ray.stages import Run, Silent
 from nas_ray.stages.search import SearchSession
 from nas_ray.tables import read_parquet
 from tests.tiny_trial import SPACE, nas_ray, write_trial
@@ -103,7 +103,7 @@ def test_members_of_the_new_space_only(earlier: Path, trial: Path, folder: Path)
 def test_what_does_not_meet_the_constraints_is_left_out(earlier: Path, trial: Path, folder: Path) -> None:
     said: list[str] = []
 
-    class Speaks(api.Silent):
+    class Speaks(Silent):
         def say(self, text: str) -> None:
             said.append(text)
 
