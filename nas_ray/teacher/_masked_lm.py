@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from nas_ray.errors import TeacherError
-from nas_ray.teacher._source import TeacherSource, first_line, quiet
+from nas_ray.teacher._model import load_weights
+from nas_ray.teacher._source import TeacherSource
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,8 @@ def load_masked_lm(source: TeacherSource) -> MaskedLm:
     Raises:
         TeacherError: the weights cannot be loaded, or those of the head or the encoder are not in the files.
     """
-    try:
-        with quiet():
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                source.location, dtype=torch.float32, output_loading_info=True
-            )
-    except Exception as error:  # safetensors, pickle and zip files each raise their own
-        raise TeacherError(
-            f"the masked-LM head of teacher '{source.location}' cannot be loaded: {first_line(error)}"
-        ) from error
-    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
-        raise TeacherError(
-            f"teacher '{source.location}' lacks {len(missing)} tensors of an encoder with a masked-LM head, the first "
-            f"'{missing[0]}'; accepted: a checkpoint of a masked-LM model, or extraction.error: hidden_state."
-        )
-    model.eval().requires_grad_(False)
+    accepted = "a checkpoint of a masked-LM model, or extraction.error: hidden_state"
+    model = load_weights(AutoModelForMaskedLM, source, "encoder with a masked-LM head", accepted)
     decoder = model.get_output_embeddings()
     bias = torch.zeros(decoder.weight.shape[0]) if decoder.bias is None else decoder.bias.detach().clone()
     weight = decoder.weight.detach().clone()

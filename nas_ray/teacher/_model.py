@@ -77,10 +77,19 @@ def load_model(source: TeacherSource) -> Any:
     """
     config = source.config
     extra = {} if config.model_type in ("distilbert", "electra") else {"add_pooling_layer": False}
+    return load_weights(AutoModel, source, "encoder", "a folder that save_pretrained wrote", **extra)
+
+
+def load_weights(kind: Any, source: TeacherSource, part: str, accepted: str, **options: Any) -> Any:
+    """The model of transformers' class ``kind`` at ``source``, all of its weights, in fp32 and evaluation mode.
+
+    Raises:
+        TeacherError: they cannot be loaded, or some are not in the files; names the ``part`` and what is ``accepted``.
+    """
     try:
         with quiet():
-            model, report = AutoModel.from_pretrained(
-                source.location, dtype=torch.float32, output_loading_info=True, **extra
+            model, report = kind.from_pretrained(
+                source.location, dtype=torch.float32, output_loading_info=True, **options
             )
     except Exception as error:  # safetensors, pickle and zip files each raise their own
         raise TeacherError(
@@ -88,8 +97,8 @@ def load_model(source: TeacherSource) -> Any:
         ) from error
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise TeacherError(
-            f"the weights of teacher '{source.location}' lack {len(missing)} tensors of the encoder, the first "
-            f"'{missing[0]}'; accepted: a folder that save_pretrained wrote."
+            f"the weights of teacher '{source.location}' lack {len(missing)} tensors of the {part}, the first "
+            f"'{missing[0]}'; accepted: {accepted}."
         )
     return model.eval().requires_grad_(False)
 
