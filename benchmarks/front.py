@@ -22,7 +22,7 @@ from typing import Any
 from nas_ray import api
 from nas_ray.stages import Context, Run
 from nas_ray.stages.test import mean_error, paired_interval, read_errors
-from nas_ray.tables import read_parquet
+from nas_ray.tables import read_rows
 
 ROWS = Path(__file__).parent / "results" / "front.jsonl"
 BOUNDS = (2.5e6, 4.5e6, 7.0e6)  # of the teacher's 10.6 M
@@ -59,9 +59,7 @@ def compare(source: Path, storage: Path, bound: float) -> dict[str, Any]:
     ]  # fmt: skip
     api.resume(evolved, overrides=overrides, start="search")
     searched = time.perf_counter() - began
-    columns, _ = read_parquet(evolved / "candidates.parquet")
-    rivals = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    rivals = [row for row in rivals if row["kind"] == "candidate"]
+    rivals = [row for row in read_rows(evolved / "candidates.parquet")[0] if row["kind"] == "candidate"]
     theirs = min((row for row in rivals if row["status"] == "completed"), key=lambda row: row["select_loss"])
     a = read_errors(Context(Run.open(solved)))[mine["candidate_id"]]
     b = read_errors(Context(Run.open(evolved)))[theirs["candidate_id"]]

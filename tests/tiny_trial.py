@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 SPACE = {
@@ -139,3 +140,37 @@ def run_folder(storage: Path) -> Path:
     """The only run below ``storage``."""
     (folder,) = storage.glob("tiny-*")
     return folder
+
+
+def candidates_of(run: Path) -> list[dict[str, Any]]:
+    """What a run keeps of its candidates."""
+    from nas_ray.tables import read_rows
+
+    return read_rows(run / "candidates.parquet")[0]
+
+
+def search_interrupted(file: Path, storage: Path, every: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, int]:
+    """Search with ``file``, interrupted at every ``every``-th report until it ends; the run and how often it was.
+
+    A report is interrupted before it is in the journal: a checkpoint may be ahead of it.
+    """
+    from nas_ray import api
+    from nas_ray.search import SearchSession
+
+    report, calls, interruptions = SearchSession.report, 0, 0
+
+    def stops(self: SearchSession, *arguments: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls % every == 0:
+            raise KeyboardInterrupt
+        return report(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchSession, "report", stops)
+        while True:
+            try:
+                api.resume(run_folder(storage)) if interruptions else api.search(str(file), storage=storage)
+                return run_folder(storage), interruptions
+            except KeyboardInterrupt:
+                interruptions += 1

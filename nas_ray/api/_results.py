@@ -9,7 +9,7 @@ from nas_ray.errors import InfeasibleError, RunError, SpecError, rounded_up, unk
 from nas_ray.report import RunReport
 from nas_ray.space import PathSpace
 from nas_ray.stages import Context, Run, solve, tracking_uri
-from nas_ray.tables import COST_METRICS, read_parquet
+from nas_ray.tables import COST_METRICS, read_parquet, read_rows
 
 
 def front(
@@ -35,8 +35,7 @@ def front(
     file = run.folder / "front.parquet"
     if not file.is_file():
         raise RunError(f"{folder}: the run has no front yet; finish it with `nas-ray resume {folder}`.")
-    columns, metadata = read_parquet(file)
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows, metadata = read_rows(file)
     within = [row for row in rows if all(row[name] <= bound for name, bound in (bounds or {}).items())]
     if rows and not within:
         bounds = {name: bound for name, bound in (bounds or {}).items() if min(r[name] for r in rows) > bound} or bounds

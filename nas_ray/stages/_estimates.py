@@ -24,6 +24,16 @@ _CALL_SECONDS = 2e-4  # one operation on a short sequence, besides its arithmeti
 
 
 @dataclass(frozen=True)
+class StageEstimates:
+    """What the stages of a trial take; ``about`` and ``details`` are lines for its plan."""
+
+    about: str  # the teacher
+    details: tuple[str, ...]
+    seconds: dict[str, float]
+    memory_bytes: float
+
+
+@dataclass(frozen=True)
 class Shrinking:
     """What progressive shrinking would come to in each block, if latency dropped nothing."""
 

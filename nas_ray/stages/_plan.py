@@ -13,11 +13,11 @@ from urllib.request import getproxies
 from nas_ray import assets
 from nas_ray._machine import num_cores
 from nas_ray.errors import TeacherError
-from nas_ray.space import PathSpace, UniformSpace, describe_ladder
+from nas_ray.space import PathSpace, TeacherShape, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._checks import check_positions, check_spec, check_teacher
 from nas_ray.stages._enqueued import enqueue_overrides
-from nas_ray.stages._estimates import Estimate, operation_rate, operation_weights, shrinking
+from nas_ray.stages._estimates import Estimate, StageEstimates, operation_rate, operation_weights, shrinking
 from nas_ray.stages._run import Run
 from nas_ray.stages._trial import load_run_specs
 from nas_ray.stages.uniform import _plan as uniform
@@ -46,59 +46,46 @@ def plan(
     space, folder = space_spec.build(), Run.place(Path(storage), spec, space_spec)
     lines = [f"run         {folder}" + (" (exists: would go on)" if folder.is_dir() else "")]
     if isinstance(space, UniformSpace):
-        return _plan_extraction(spec, space, lines)
-    check_spec(spec, space)
-    lines += [
-        f"space       {space.name}: {space.num_blocks} blocks, {len(space.paths)} paths a block, "
-        f"{space.num_architectures:.3g} architectures",
-        *_work(spec, space),
-    ]
-    from nas_ray.teacher import teacher_shape
-
+        check_extraction(spec, space)
+        lines += uniform.work(spec, space)
+    else:
+        check_spec(spec, space)
+        lines += _work(spec, space)
     config, reason = _config(spec)
     if config is None:
         lines.append(f"teacher     {spec.teacher}: {reason}")
         return Plan(tuple(lines), None, None)
-    shape = teacher_shape(config)
-    check_positions(spec, shape)
-    check_teacher(spec, space, shape)
-    estimate, cores, device = Estimate(spec, space, shape), num_cores(), _device(spec)
-    seconds = estimate.seconds(operation_rate(space, spec.text.sequence_length, device))
-    memory = estimate.total_memory(cores)
-    lines.append(f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, {shape.num_layers} layers")
-    lines += _room(estimate)
-    lines += [f"stage       {stage:9} about {_duration(value)}" for stage, value in seconds.items()]
-    machine = f"{cores} cores" if device == "cpu" else "one GPU of this machine, fp32"
-    machine += "" if device == spec.supernet.device else " (no GPU here)"
-    lines.append(f"total       about {_duration(sum(seconds.values()))} on {machine}, {_bytes(memory)} of memory")
-    return Plan(tuple(lines), seconds, memory / 1e9)
-
-
-def _plan_extraction(spec: TrialSpec, space: UniformSpace, lines: list[str]) -> Plan:
-    """The plan of a space of kind uniform."""
-    check_extraction(spec, space)
-    lines = [*lines, *uniform.work(spec, space)]
     from nas_ray.teacher import teacher_shape
 
-    config, reason = _config(spec)
-    if config is None:
-        lines.append(f"teacher     {spec.teacher}: {reason}")
-        return Plan(tuple(lines), None, None)
     shape = teacher_shape(config)
     check_positions(spec, shape)
-    check_maximum(spec, space, config)
-    found = uniform.estimate(spec, space, shape)
-    lines += [
-        f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, the maximum point of {found.order} "
-        "smaller architectures",
-        f"candidates  {found.trainings} trainings of {found.chosen} architectures",
-    ]
+    if isinstance(space, UniformSpace):
+        check_maximum(spec, space, config)
+        found = uniform.estimate(spec, space, shape)
+        machine = f"{num_cores()} cores"
+    else:
+        check_teacher(spec, space, shape)
+        found, machine = _estimate(spec, space, shape), _machine(spec)
+    lines.append(f"teacher     {spec.teacher}: {shape.encoder_params:,} encoder parameters, {found.about}")
+    lines += found.details
     lines += [f"stage       {stage:9} about {_duration(value)}" for stage, value in found.seconds.items()]
-    lines.append(
-        f"total       about {_duration(sum(found.seconds.values()))} on {num_cores()} cores, "
-        f"{_bytes(found.memory_bytes)} of memory"
-    )
+    total, memory = _duration(sum(found.seconds.values())), _bytes(found.memory_bytes)
+    lines.append(f"total       about {total} on {machine}, {memory} of memory")
     return Plan(tuple(lines), found.seconds, found.memory_bytes / 1e9)
+
+
+def _estimate(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> StageEstimates:
+    """The stages of a space of kind paths."""
+    estimate = Estimate(spec, space, shape)
+    seconds = estimate.seconds(operation_rate(space, spec.text.sequence_length, _device(spec)))
+    memory = estimate.total_memory(num_cores())
+    return StageEstimates(f"{shape.num_layers} layers", tuple(_room(estimate)), seconds, memory)
+
+
+def _machine(spec: TrialSpec) -> str:
+    device = _device(spec)
+    machine = f"{num_cores()} cores" if device == "cpu" else "one GPU of this machine, fp32"
+    return machine + ("" if device == spec.supernet.device else " (no GPU here)")
 
 
 def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
@@ -121,6 +108,8 @@ def _work(spec: TrialSpec, space: PathSpace) -> list[str]:
     enqueued = f"then {number} enqueued, " if number else ""
     evaluated = (f"{split} {getattr(text, f'{split}_batches') * batch:,}" for split in ("calibrate", "select", "test"))
     return [
+        f"space       {space.name}: {space.num_blocks} blocks, {len(space.paths)} paths a block, "
+        f"{space.num_architectures:.3g} architectures",
         *lines,
         f"evaluation  tokens: {', '.join(evaluated)}",
         f"workers     {space.num_blocks} blocks x {workers} replicas = {space.num_blocks * workers}, each block "

@@ -13,7 +13,7 @@ from nas_ray.search import Front, table_problem, task_id
 from nas_ray.space import PathSpace
 from nas_ray.stages._agreement import agreement
 from nas_ray.stages._run import Run
-from nas_ray.tables import Costs, QualityTable, read_parquet
+from nas_ray.tables import Costs, QualityTable, read_rows
 
 _MEASURED = ("select_loss", "test_loss", "status")
 
@@ -109,10 +109,7 @@ def _by_architecture(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]
 def _candidates(run: Run) -> list[dict[str, Any]]:
     """The rows of ``candidates.parquet``; none, if the search is not finished."""
     file = run.folder / "candidates.parquet"
-    if not file.is_file():
-        return []
-    columns, _ = read_parquet(file)
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return read_rows(file)[0] if file.is_file() else []
 
 
 def _guarantee(found: Front, costs: Costs, quality: QualityTable, judged: list[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from nas_ray.tables._costs import COST_METRICS, Costs, params_table
 from nas_ray.tables._parts import PartTable
 from nas_ray.tables._quality import QualityTable, size_scores
 from nas_ray.tables._ranking import Tau, kendall_tau
-from nas_ray.tables._store import read_parquet, write_parquet
+from nas_ray.tables._store import read_parquet, read_rows, write_parquet
 from nas_ray.tables._surrogates import (
     Surrogates,
     UniformCosts,
@@ -29,6 +29,7 @@ __all__ = [
     "params_table",
     "parse_layer",
     "read_parquet",
+    "read_rows",
     "size_scores",
     "uniform_of",
     "uniform_parts",

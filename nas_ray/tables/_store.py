@@ -41,3 +41,9 @@ def read_parquet(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
         reason = "it lacks this project's metadata" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise TableError(f"{path}: not a lookup table of nas_ray ({reason}); measure it again.") from error
     return table.to_pydict(), metadata
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows and the metadata of ``path``; raises as ``read_parquet`` does."""
+    columns, metadata = read_parquet(path)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], metadata

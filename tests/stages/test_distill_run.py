@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from nas_ray import api
-from nas_ray.search import SearchSession
-from nas_ray.tables import read_parquet
-from tests.tiny_trial import run_folder, write_trial
+from tests.tiny_trial import candidates_of, search_interrupted, write_trial
 
 DISTILL = {
     "steps": [4, 8],
@@ -26,41 +24,17 @@ def trial(folder: Path, teacher: Path, text: Path, searcher: str, **changes: Any
     return write_trial(folder, teacher, text, search=search, **changes)
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    columns, _ = read_parquet(run / "candidates.parquet")
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
 @pytest.mark.parametrize("searcher", ["evolution", "tpe"])
 def test_killed_at_any_report_a_joint_search_ends_as_an_undisturbed_one(
     tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path, searcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, searcher)
     whole = api.search(str(file), storage=tmp_path / "whole").folder
-    report, calls = SearchSession.report, {"n": 0}
-
-    def stops(self: SearchSession, *arguments: Any) -> bool:
-        calls["n"] += 1
-        if calls["n"] % 9 == 0:  # before it is in the journal: a checkpoint may be ahead of it
-            raise KeyboardInterrupt
-        return report(self, *arguments)
-
-    monkeypatch.setattr(SearchSession, "report", stops)
-    kills = 0
-    while True:
-        try:
-            if kills:
-                api.resume(run_folder(tmp_path / "killed"))
-            else:
-                api.search(str(file), storage=tmp_path / "killed")
-            break
-        except KeyboardInterrupt:
-            kills += 1
-    killed = run_folder(tmp_path / "killed")
-    assert kills >= 3
+    killed, interruptions = search_interrupted(file, tmp_path / "killed", 9, monkeypatch)
+    assert interruptions >= 3
     assert (killed / "journal.jsonl").read_bytes() == (whole / "journal.jsonl").read_bytes()
-    rows = rows_of(killed)
-    assert [{**row, "latency_ms": 0} for row in rows] == [{**row, "latency_ms": 0} for row in rows_of(whole)]
+    rows = candidates_of(killed)
+    assert [{**row, "latency_ms": 0} for row in rows] == [{**row, "latency_ms": 0} for row in candidates_of(whole)]
 
     candidates = [row for row in rows if row["kind"] == "candidate"]
     chosen = [json.loads(row["hyperparameters"]) for row in candidates]
@@ -81,7 +55,7 @@ def test_rungs_of_block_losses_judge_what_the_tables_only_sampled(
         tmp_path / "trial", tiny_teacher_dir, tiny_text_file,
         tabulate={"max_paths": 6}, search={"num_candidates": 16, "block_rungs": [1], "rungs": [1, 2]},
     )  # fmt: skip
-    rows = rows_of(api.search(str(file), storage=tmp_path / "runs").folder)
+    rows = candidates_of(api.search(str(file), storage=tmp_path / "runs").folder)
     candidates = [row for row in rows if row["kind"] == "candidate"]
     assert any(row["table_loss"] is None for row in candidates), "all paths had been scored"
     stopped = [row for row in candidates if row["fidelity"] == "blocks 1 batch"]

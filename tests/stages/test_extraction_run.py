@@ -14,19 +14,14 @@ import transformers
 from nas_ray import api
 from nas_ray.errors import InfeasibleError, RunError, SpecError, TeacherError
 from nas_ray.report._text import digits
-from nas_ray.search import SearchSession, w_coefficient
+from nas_ray.search import w_coefficient
 from nas_ray.space import parse_uniform
 from nas_ray.spec import load_trial
 from nas_ray.stages import Context, Run
 from nas_ray.stages.uniform._surrogates import maximum, trained
-from nas_ray.tables import read_parquet
+from nas_ray.tables import read_rows
 from tests.conftest import train_tokenizer
-from tests.tiny_trial import nas_ray, run_folder, write_extraction, write_trial
-
-
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    columns, _ = read_parquet(file)
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+from tests.tiny_trial import candidates_of, nas_ray, search_interrupted, write_extraction, write_trial
 
 
 def winner_of(folder: Path) -> str:
@@ -42,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path, t
 
 
 def test_every_second_architecture_is_trained_and_the_largest_w_wins(finished: Path) -> None:
-    order, rows = rows_of(finished / "tables/order.parquet"), rows_of(finished / "candidates.parquet")
+    order, rows = read_rows(finished / "tables/order.parquet")[0], candidates_of(finished)
     assert len(order) == 16
     assert [row["chosen"] for row in order] == [True, False] * 8
     assert [row["params"] for row in order] == sorted(row["params"] for row in order)
@@ -96,10 +91,10 @@ def test_the_commands_know_it(finished: Path) -> None:
 def test_epsilon_1_is_exhaustion(tmp_path: Path, finished: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
     """Trainings are a function of the architecture alone: what epsilon 2 found stands among all."""
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, extraction={"epsilon": 1})
-    whole = rows_of(api.search(str(file), storage=tmp_path / "runs").folder / "candidates.parquet")
+    whole = candidates_of(api.search(str(file), storage=tmp_path / "runs").folder)
     assert len(whole) == 16
     losses = {row["arch_id"]: row["select_loss"] for row in whole}
-    for row in rows_of(finished / "candidates.parquet"):
+    for row in candidates_of(finished):
         assert losses[row["arch_id"]] == row["select_loss"]
 
 
@@ -115,7 +110,7 @@ def test_a_finer_epsilon_goes_on_from_what_was_trained(
     assert (finer / "journal.jsonl").read_bytes().startswith(before)
 
     def losses(folder: Path) -> dict[str, float]:
-        return {row["arch_id"]: row["select_loss"] for row in rows_of(folder / "candidates.parquet")}
+        return {row["arch_id"]: row["select_loss"] for row in candidates_of(folder)}
 
     assert losses(finer) == losses(finished)
     again = (finer / "journal.jsonl").read_bytes()
@@ -140,26 +135,10 @@ def test_killed_at_any_report_it_ends_as_if_undisturbed(
         search={"distill": {"steps": [3, 6], "sequences": 4, **searched}},
     )
     whole = api.search(str(file), storage=tmp_path / "whole").folder
-    report, calls = SearchSession.report, {"n": 0}
-
-    def stops(self: SearchSession, *arguments: Any) -> bool:
-        calls["n"] += 1
-        if calls["n"] % 5 == 0:
-            raise KeyboardInterrupt
-        return report(self, *arguments)
-
-    monkeypatch.setattr(SearchSession, "report", stops)
-    kills = 0
-    while True:
-        try:
-            api.resume(run_folder(tmp_path / "killed")) if kills else api.search(str(file), storage=tmp_path / "killed")
-            break
-        except KeyboardInterrupt:
-            kills += 1
-    killed = run_folder(tmp_path / "killed")
-    assert kills >= 2
+    killed, interruptions = search_interrupted(file, tmp_path / "killed", 5, monkeypatch)
+    assert interruptions >= 2
     assert (killed / "journal.jsonl").read_bytes() == (whole / "journal.jsonl").read_bytes()
-    a, b = rows_of(whole / "candidates.parquet"), rows_of(killed / "candidates.parquet")
+    a, b = candidates_of(whole), candidates_of(killed)
     for row in (*a, *b):
         row.pop("latency_ms")  # measured once a run
     assert a == b
@@ -266,7 +245,7 @@ def test_bounds_leave_a_shorter_order(tmp_path: Path, tiny_teacher_dir: Path, ti
     bound = {"constraints": {"encoder_params": 10_000}}
     file = write_extraction(tmp_path, tiny_teacher_dir, tiny_text_file, search=bound, extraction={"epsilon": 1})
     folder = api.search(str(file), storage=tmp_path / "runs").folder
-    order = rows_of(folder / "tables/order.parquet")
+    order = read_rows(folder / "tables/order.parquet")[0]
     assert 0 < len(order) < 16
     assert max(row["encoder_params"] for row in order) <= 10_000
 

@@ -22,7 +22,7 @@ from nas_ray.space import parse_architecture
 from nas_ray.stages import PATH_STAGES, Run, Silent
 from nas_ray.stages.test import paired_interval
 from nas_ray.tables import Costs, QualityTable, read_parquet
-from tests.tiny_trial import environment, nas_ray, run_folder, write_trial
+from tests.tiny_trial import candidates_of, environment, nas_ray, run_folder, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path, t
     return api.search(str(trial), storage=folder / "runs").folder
 
 
-def rows_of(run: Path) -> list[dict[str, object]]:
-    columns, _ = read_parquet(run / "candidates.parquet")
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
 def test_every_candidate_and_reference_is_there(finished: Path) -> None:
-    rows = rows_of(finished)
+    rows = candidates_of(finished)
     kinds = [row["kind"] for row in rows]
     assert kinds.count("candidate") == 10
     assert sorted(str(row["label"]) for row in rows if row["kind"] == "reference") == [
@@ -53,7 +48,7 @@ def test_every_candidate_and_reference_is_there(finished: Path) -> None:
 
 
 def test_the_front_is_the_non_dominated_set_by_the_select_split(finished: Path) -> None:
-    rows = [r for r in rows_of(finished) if r["kind"] == "candidate" and r["status"] == "completed"]
+    rows = [r for r in candidates_of(finished) if r["kind"] == "candidate" and r["status"] == "completed"]
     mask = non_dominated(np.array([[r["select_loss"], r["encoder_params"]] for r in rows], dtype=float))
     assert [r["pareto"] for r in rows] == mask.tolist()
     found = api.front(finished)
@@ -113,7 +108,7 @@ def test_every_row_has_its_floor_and_the_tables_are_compared_with_parameter_coun
 
 def test_a_finished_search_is_not_solved_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = json.loads((finished / "tables" / "proposals.json").read_text())
-    proposed = {row["arch_id"] for row in rows_of(finished) if row["origin"] == "front"}
+    proposed = {row["arch_id"] for row in candidates_of(finished) if row["origin"] == "front"}
     assert proposed <= set(kept["arch_ids"])
     monkeypatch.setattr(TableProblem, "front", None)
     assert api.load_report(finished).guarantee.endswith(kept["guarantee"])
@@ -190,8 +185,8 @@ def test_interrupted_in_any_stage_the_outcome_is_the_same(
     assert set(Run.open(run).stage_seconds()) == set(list(PATH_STAGES)[: list(PATH_STAGES).index(stage)])
     api.resume(run)
     drop = ("latency_ms",)
-    strip = [{k: v for k, v in row.items() if k not in drop} for row in rows_of(run)]
-    assert strip == [{k: v for k, v in row.items() if k not in drop} for row in rows_of(whole)]
+    strip = [{k: v for k, v in row.items() if k not in drop} for row in candidates_of(run)]
+    assert strip == [{k: v for k, v in row.items() if k not in drop} for row in candidates_of(whole)]
 
 
 def _cached_run(trial: Path, finished: Path, tmp_path: Path) -> Path:
@@ -304,7 +299,7 @@ def test_the_exact_best_by_the_tables_whatever_was_judged(finished: Path) -> Non
     front = api.front(finished, tables=True)["candidates"]
     values = np.array([(score, encoder) for score, _, encoder in every])
     assert len(front) == len(np.unique(values[non_dominated(values)], axis=0))
-    measured = {row["arch_id"]: row["select_loss"] for row in rows_of(finished)}
+    measured = {row["arch_id"]: row["select_loss"] for row in candidates_of(finished)}
     assert any(row["select_loss"] is not None for row in front)
     assert all(row["select_loss"] == measured.get(row["arch_id"]) for row in front)
     with pytest.raises(InfeasibleError, match="smallest reachable"):
@@ -339,8 +334,8 @@ def test_what_the_tables_answer_is_judged_to_the_end_by_the_search_of_the_run(tm
     assert found["verdict"]["kendall_tau"] == pytest.approx(tau)
     assert json.loads((copy / "tables" / "solved.json").read_text()) == found["verdict"]
     assert (copy / "journal.jsonl").read_bytes().startswith(before), "the search went on"
-    candidates = [row for row in rows_of(copy) if row["kind"] == "candidate"]
+    candidates = [row for row in candidates_of(copy) if row["kind"] == "candidate"]
     assert len(candidates) == len({row["arch_id"] for row in candidates}) > 10
     again = api.evaluate(copy, top=6)
     assert again == found
-    assert len(rows_of(copy)) == len(candidates) + 3
+    assert len(candidates_of(copy)) == len(candidates) + 3

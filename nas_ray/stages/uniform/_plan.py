@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from nas_ray._machine import num_cores
 from nas_ray.search import how_many
 from nas_ray.space import TeacherShape, UniformArchitecture, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
-from nas_ray.stages._estimates import PROCESS_BYTES
+from nas_ray.stages._estimates import PROCESS_BYTES, StageEstimates
 from nas_ray.stages.uniform._order import closed_form_order
 from nas_ray.tables import Surrogates, all_uniform_parts, maximum_point
 
 _BACKWARD = 3.0  # a training step over a forward pass
 _STATE_BYTES = 16  # a weight, its gradient and two moments in fp32
-
-
-@dataclass(frozen=True)
-class ExtractionPlan:
-    """Seconds by stage, bytes of memory, and the figures behind them."""
-
-    trainings: int
-    chosen: int
-    order: int
-    seconds: dict[str, float]
-    memory_bytes: float
 
 
 def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
@@ -41,7 +29,7 @@ def work(spec: TrialSpec, space: UniformSpace) -> list[str]:
     ]
 
 
-def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> ExtractionPlan:
+def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> StageEstimates:
     """In closed form, at the speed of a layer on this machine."""
     length, text = spec.text.sequence_length, spec.text
     surrogates, top = Surrogates(shape.vocab_size, shape.num_positions, length), maximum_point(shape)
@@ -65,7 +53,9 @@ def estimate(spec: TrialSpec, space: UniformSpace, shape: TeacherShape) -> Extra
     largest = max(surrogates.params(a) for a in chosen)
     outputs = min(spec.extraction.cache_bytes, trained * length * shape.hidden * 4)
     memory = surrogates.params(top) * 4 + outputs + cores * (largest * _STATE_BYTES + PROCESS_BYTES) + PROCESS_BYTES
-    return ExtractionPlan(trainings, len(chosen), len(order.architectures), seconds, float(memory))
+    about = f"the maximum point of {len(order.architectures)} smaller architectures"
+    details = (f"candidates  {trainings} trainings of {len(chosen)} architectures",)
+    return StageEstimates(about, details, seconds, float(memory))
 
 
 def _most_sequences(spec: TrialSpec) -> int:
