@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from nas_ray.blocks import BlockSupernet, Numerics
+from nas_ray.blocks import BlockSupernet
 from nas_ray.measure import ScoreSets, States, flops_table
+from nas_ray.modeling import Numerics
 from nas_ray.space import OperationChoice, Path, PathSpace
 from nas_ray.teacher import Teacher, cut, load_teacher, resolve_teacher
 

@@ -3,21 +3,13 @@
 from nas_ray.blocks._embedding import reduced_embedding
 from nas_ray.blocks._inherit import Inheritance, Layer, probe_path
 from nas_ray.blocks._inherit_uniform import UniformInheritance
-from nas_ray.blocks._operations import (
-    Attention,
-    FeedForward,
-    Numerics,
-    SeparableConv,
-    build_operation,
-    init_operation,
-)
+from nas_ray.blocks._operations import build_operation
 from nas_ray.blocks._ridge import Moments, Readout, TargetTile, Tokens, fit_readout, prior_of
 from nas_ray.blocks._student import (
     PathStudent,
-    ReducedEmbedding,
-    Seam,
     build_part,
     build_student,
+    layer_of,
     linear_of,
 )
 from nas_ray.blocks._supernet import BlockSupernet
@@ -30,18 +22,12 @@ from nas_ray.blocks._uniform import (
 )
 
 __all__ = [
-    "Attention",
     "BlockSupernet",
-    "FeedForward",
     "Inheritance",
     "Layer",
     "Moments",
-    "Numerics",
     "PathStudent",
     "Readout",
-    "ReducedEmbedding",
-    "Seam",
-    "SeparableConv",
     "TargetTile",
     "Tokens",
     "UniformInheritance",
@@ -53,7 +39,7 @@ __all__ = [
     "build_student",
     "build_uniform",
     "fit_readout",
-    "init_operation",
+    "layer_of",
     "linear_of",
     "prior_of",
     "probe_path",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nas_ray.blocks._student import ReducedEmbedding
+from nas_ray.modeling import ReducedEmbedding
 
 
 @torch.no_grad()

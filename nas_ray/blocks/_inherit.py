@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_ray.blocks._operations import Attention, FeedForward, Numerics, SeparableConv, SeparableConvUnit
 from nas_ray.blocks._ridge import Moments, Tokens, fit_readout, prior_of
 from nas_ray.blocks._supernet import BlockSupernet
+from nas_ray.modeling import Attention, FeedForward, Numerics, SeparableConv, SeparableConvUnit
 from nas_ray.space import Path, PathSpace
 
 _STRENGTHS = (1e-3, 1e-2, 1e-1)

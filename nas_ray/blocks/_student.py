@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nas_ray.blocks._operations import Numerics, build_operation
+from nas_ray.modeling import Numerics, ReducedEmbedding, Seam, build_layer
 from nas_ray.space import parse_operation
-
-
-class ReducedEmbedding(nn.Module):
-    """Words and positions at a size of their own: ids ``(batch, tokens)`` to ``(batch, tokens, size)``."""
-
-    def __init__(self, vocab_size: int, num_positions: int, size: int, norm_eps: float) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocab_size, size)
-        self.positions = nn.Embedding(num_positions, size)
-        self.norm = nn.LayerNorm(size, eps=norm_eps)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.norm(self.words(ids) + self.positions.weight[: ids.shape[1]])  # type: ignore[no-any-return]
-
-
-class Seam(nn.Linear):
-    """The affine map between two slots."""
 
 
 class PathStudent(nn.Module):
@@ -39,20 +23,26 @@ class PathStudent(nn.Module):
     def encode(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
         """Everything behind the embedding."""
         for stage in self.stages:
-            hidden = stage(hidden) if isinstance(stage, Seam) else stage(hidden, mask)
+            hidden = stage(hidden, mask)
         return hidden
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.encode(self.embedding(ids), mask)
 
 
-def build_part(part: str, head_size: int, numerics: Numerics) -> nn.Module:
-    """An untrained module for one part behind the embedding (``map:a-b`` or ``width:token``)."""
+def layer_of(part: str, head_size: int) -> dict[str, Any]:
+    """The layer, a kind and its sizes, of one part behind the embedding (``map:a-b`` or ``width:token``)."""
     kind, _, rest = part.partition(":")
     if kind == "map":
-        a, b = (int(width) for width in rest.split("-"))
-        return Seam(a, b)
-    return build_operation(int(kind), parse_operation(rest, head_size), numerics)
+        before, after = (int(width) for width in rest.split("-"))
+        return {"kind": "map", "before": before, "after": after}
+    operation = parse_operation(rest, head_size)
+    return {"kind": operation.kind, "width": int(kind), **operation.sizes}
+
+
+def build_part(part: str, head_size: int, numerics: Numerics) -> nn.Module:
+    """An untrained module for one part behind the embedding."""
+    return build_layer(layer_of(part, head_size), numerics)
 
 
 def build_student(

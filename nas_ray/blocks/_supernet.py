@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nas_ray.blocks._operations import Numerics, build_operation, init_operation
+from nas_ray.blocks._operations import build_operation
+from nas_ray.modeling import Numerics, init_weights
 from nas_ray.space import Path, PathSpace, Start
 
 
@@ -41,7 +42,7 @@ class BlockSupernet(nn.Module):
             return
         generator = torch.Generator().manual_seed(seed)
         for module in (*self.enter.values(), *self.leave.values(), *self.operations.values()):
-            init_operation(module, generator)
+            init_weights(module, generator=generator)
 
     @staticmethod
     def width_of(name: str) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertLayer, BertLMPredictionHead
 
-from nas_ray.blocks._operations import Numerics
+from nas_ray.modeling import Numerics
 from nas_ray.space import UniformArchitecture
 
 _ACTIVATIONS = {"none": "gelu", "tanh": "gelu_new"}

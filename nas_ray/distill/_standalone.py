@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from nas_ray.blocks import BlockSupernet, Numerics
+from nas_ray.blocks import BlockSupernet
 from nas_ray.distill._start import inherit
 from nas_ray.distill._store import Boundary, BoundaryCache
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
 from nas_ray.errors import StageError
 from nas_ray.measure import ScoreSets, score_paths
+from nas_ray.modeling import Numerics
 from nas_ray.space import Path, PathSpace, Start
 from nas_ray.teacher import TeacherBlock
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from nas_ray.blocks import BlockSupernet, Inheritance, Layer, Numerics, UniformInheritance, probe_path
+from nas_ray.blocks import BlockSupernet, Inheritance, Layer, UniformInheritance, probe_path
 from nas_ray.measure import ScoreSets
+from nas_ray.modeling import Numerics
 from nas_ray.space import Path, PathSpace
 from nas_ray.teacher import TeacherBlock, TeacherSource, load_teacher, weights_of
 

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_ray.blocks import Numerics, UniformInheritance, UniformStudent, build_uniform, uniform_config
+from nas_ray.blocks import UniformInheritance, UniformStudent, build_uniform, uniform_config
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError, Measure, PredictionError
 from nas_ray.distill._outputs import Outputs, outputs_of
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.measure import Errors, errors_by_document
+from nas_ray.modeling import Numerics
 from nas_ray.space import Rung, parse_uniform
 
 _SEQUENCES = 16  # that the fits of inherited weights see

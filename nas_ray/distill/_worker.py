@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas_ray.blocks import BlockSupernet, Numerics
+from nas_ray.blocks import BlockSupernet
 from nas_ray.distill._config import BlockConfig
 from nas_ray.distill._evaluation import EvaluationStates, baselines
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, State
@@ -28,6 +28,7 @@ from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
 from nas_ray.distill._trainer import Trainer, block_trainer, path_loss
 from nas_ray.errors import StageError
 from nas_ray.measure import ScoreSets, score_paths
+from nas_ray.modeling import Numerics
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import Start
 from nas_ray.teacher import activation, load_teacher, resolve_teacher

@@ -8,7 +8,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_ray.blocks import Numerics, build_part
+from nas_ray.blocks import build_part
+from nas_ray.modeling import Numerics
 from nas_ray.tables import PartTable
 
 

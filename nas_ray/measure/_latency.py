@@ -22,17 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray._machine import processor
-from nas_ray.blocks import (
-    Numerics,
-    ReducedEmbedding,
-    Seam,
-    build_layer,
-    build_part,
-    build_student,
-    build_uniform,
-    uniform_config,
-)
+from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
 from nas_ray.measure._clock import Call, captured, milliseconds
+from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
 

@@ -23,17 +23,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_ray.blocks import (
-    BlockSupernet,
-    Numerics,
-    PathStudent,
-    Readout,
-    linear_of,
-    prior_of,
-    reduced_embedding,
-)
+from nas_ray.blocks import BlockSupernet, PathStudent, Readout, linear_of, prior_of, reduced_embedding
 from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._scores import ScoreSets, States, refit, score_paths, split_calibration
+from nas_ray.modeling import Numerics
 from nas_ray.space import (
     Architecture,
     Boundary,

@@ -38,6 +38,13 @@ class Operation:
             return f"F{self.ratio}"
         return f"S{self.kernel}" + ("" if self.units == 2 else f"x{self.units}")
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes that its kind has, whatever the width."""
+        if self.kind == "attention":
+            return {"heads": self.heads, "head_size": self.head_size}
+        return {"ratio": self.ratio} if self.kind == "feed_forward" else {"kernel": self.kernel, "units": self.units}
+
     def num_params(self, width: int) -> int:
         """All weights at ``width``, biases and LayerNorm included."""
         norm = 2 * width

@@ -330,7 +330,8 @@ def operation_rate(space: PathSpace, length: int, device: str = "cpu") -> float:
     """
     import torch
 
-    from nas_ray.blocks import Numerics, build_operation
+    from nas_ray.blocks import build_operation
+    from nas_ray.modeling import Numerics
 
     width, gpu = space.widths[len(space.widths) // 2], device == "cuda"
     operation = max(space.operations[width], key=lambda o: o.num_params(width))

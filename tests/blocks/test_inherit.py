@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from nas_ray.blocks import BlockSupernet, Inheritance, Layer, Numerics, probe_path, reduced_embedding
+from nas_ray.blocks import BlockSupernet, Inheritance, Layer, probe_path, reduced_embedding
 from nas_ray.measure import ScoreSets, States, score_paths
+from nas_ray.modeling import Numerics
 from nas_ray.space import OperationChoice, PathSpace, teacher_path
 from nas_ray.teacher import TeacherBlock, activation, cut, weights_of
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_ray.blocks import Attention, BlockSupernet, FeedForward, Numerics, build_operation, init_operation
+from nas_ray.blocks import BlockSupernet, build_operation
+from nas_ray.modeling import Attention, FeedForward, Numerics, init_weights
 from nas_ray.space import OperationChoice, PathSpace, Start, parse_operation
 
 NUMERICS = Numerics("none", 1e-12)
@@ -167,7 +168,7 @@ def test_one_unit_is_the_first_of_two() -> None:
 def test_initialisation_is_the_papers_and_seeded() -> None:
     modules = [build_operation(64, parse_operation(token, 16), NUMERICS) for token in ("F4", "F4", "S5")]
     for module, seed in zip(modules, (1, 1, 2), strict=True):
-        init_operation(module, torch.Generator().manual_seed(seed))
+        init_weights(module, generator=torch.Generator().manual_seed(seed))
     first, second, conv = (module.requires_grad_(False) for module in modules)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert float(first.up.weight.std()) == pytest.approx(0.02, rel=0.05)  # type: ignore[union-attr, operator, arg-type]

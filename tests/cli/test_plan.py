@@ -67,7 +67,8 @@ def test_what_need_not_be_done_takes_no_time() -> None:
 def test_the_supernets_weights_are_counted(start: Any) -> None:
     import torch
 
-    from nas_ray.blocks import BlockSupernet, Numerics
+    from nas_ray.blocks import BlockSupernet
+    from nas_ray.modeling import Numerics
 
     found = estimate("quickstart", MINILM, f"supernet.start={start}")
     with torch.device("meta"):

@@ -11,7 +11,6 @@ import torch
 import transformers
 from torch.nn import functional as F
 
-from nas_ray.blocks import Numerics
 from nas_ray.distill import (
     Assignment,
     DistillPlan,
@@ -23,6 +22,7 @@ from nas_ray.distill import (
     evaluation_arrays,
     outputs_of,
 )
+from nas_ray.modeling import Numerics
 from nas_ray.space import Rung
 
 VOCAB, LENGTH, MASK = 60, 12, 4

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from nas_ray.blocks import BlockSupernet, Inheritance, Layer, Numerics
+from nas_ray.blocks import BlockSupernet, Inheritance, Layer
+from nas_ray.modeling import Numerics
 from nas_ray.space import PathSpace
 from nas_ray.teacher import Teacher, activation, load_teacher, resolve_teacher, weights_of
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from nas_ray.blocks import BlockSupernet, Numerics, Readout, prior_of
+from nas_ray.blocks import BlockSupernet, Readout, prior_of
 from nas_ray.measure import ScoreSets, States, linear_loss, rank_floors, refit, score_paths
 from nas_ray.measure._scores import _parent_bytes
+from nas_ray.modeling import Numerics
 from nas_ray.space import OperationChoice, Path, PathSpace
 
 RIDGES = (1e-4, 1e-2, 1.0)

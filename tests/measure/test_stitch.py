@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_ray.blocks import BlockSupernet, Numerics, PathStudent, Seam, linear_of
+from nas_ray.blocks import BlockSupernet, PathStudent, linear_of
 from nas_ray.measure import CandidateEvaluator, EvaluatorConfig, Stitcher, student_parts
 from nas_ray.measure._stitch import Builder
 from nas_ray.measure._stitch_tree import stitched_losses
+from nas_ray.modeling import Numerics, Seam
 from nas_ray.space import Architecture, PathSpace, all_parts, parse_architecture
 from nas_ray.tables import Costs, PartTable, params_table
 from nas_ray.teacher import Teacher, activation

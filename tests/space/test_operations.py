@@ -31,7 +31,8 @@ def test_closed_form(width: int, token: str, params: int) -> None:
 
 @pytest.mark.parametrize(("width", "token", "params"), [*CELLS, (96, "M1", None), (96, "F1", None), (96, "S5x1", None)])
 def test_modules_have_as_many_weights(width: int, token: str, params: int | None) -> None:
-    from nas_ray.blocks import Numerics, build_operation
+    from nas_ray.blocks import build_operation
+    from nas_ray.modeling import Numerics
 
     operation = parse_operation(token, 64)
     module = build_operation(width, operation, Numerics())

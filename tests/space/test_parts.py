@@ -77,7 +77,8 @@ def test_parts_in_running_order() -> None:
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), start=st.sampled_from(STARTS), strict=st.booleans())
 def test_sum_equals_the_built_student(seed: int, start: Start, strict: bool) -> None:
-    from nas_ray.blocks import Numerics, build_student
+    from nas_ray.blocks import build_student
+    from nas_ray.modeling import Numerics
 
     space: PathSpace = replace(STRICT if strict else FREE, embedding_sizes=(16, 32))
     architecture = space.sample(np.random.default_rng(seed))

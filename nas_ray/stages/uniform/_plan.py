@@ -68,7 +68,8 @@ def _rate(architecture: UniformArchitecture, length: int) -> float:
     """FLOP/s of one thread on one layer of ``architecture``."""
     import torch
 
-    from nas_ray.blocks import Numerics, build_layer, uniform_config
+    from nas_ray.blocks import build_layer, uniform_config
+    from nas_ray.modeling import Numerics
 
     layer = build_layer(uniform_config(architecture, 8, length, Numerics()))
     hidden, sequences = torch.randn(8, length, architecture.hidden), 8

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas_ray.blocks import Numerics
 from nas_ray.distill import (
     DistillPlan,
     Outputs,
@@ -17,6 +16,7 @@ from nas_ray.distill import (
     evaluation_arrays,
 )
 from nas_ray.errors import StageError
+from nas_ray.modeling import Numerics
 from nas_ray.search import (
     Asha,
     Journal,
