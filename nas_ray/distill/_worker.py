@@ -28,10 +28,9 @@ from nas_ray.distill._store import Boundary, BoundaryCache, Checkpoints
 from nas_ray.distill._trainer import Trainer, block_trainer, path_loss
 from nas_ray.errors import StageError
 from nas_ray.measure import ScoreSets, score_paths
-from nas_ray.modeling import Numerics
 from nas_ray.space import Path as BlockPath
 from nas_ray.space import Start
-from nas_ray.teacher import activation, load_teacher, resolve_teacher
+from nas_ray.teacher import load_teacher, numerics_of, resolve_teacher
 
 Array = NDArray[Any]
 
@@ -46,7 +45,7 @@ class BlockWorker:
             raise StageError("supernet", "supernet.device is cuda, torch finds no GPU here; set supernet.device=cpu.")
         self.config = config
         teacher = load_teacher(resolve_teacher(config.teacher), config.space.num_blocks)
-        self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
+        self.numerics = numerics_of(teacher.config)
         self.shape = teacher.shape
         self.slice = teacher.blocks[config.block].to(config.device)
         self.embedding = teacher.embedding.to(config.device) if config.block == 0 else None

@@ -39,7 +39,7 @@ from nas_ray.space import (
     path_boundary,
     teacher_path,
 )
-from nas_ray.teacher import Teacher, activation
+from nas_ray.teacher import Teacher, numerics_of
 
 Array = NDArray[Any]
 
@@ -74,7 +74,7 @@ class Stitcher:
         ridges: Sequence[float],
     ) -> None:
         self.space, self.start, self.teacher, self.ridges = space, start, teacher, ridges
-        self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
+        self.numerics = numerics_of(teacher.config)
         self.frozen: Path | None = teacher_path(teacher.shape, space.num_blocks, space.head_size)
         self._embeddings: dict[int, nn.Module] = {teacher.shape.hidden: teacher.embedding}
         self.supernets = [_load(space, start, teacher, self.numerics, block["weights"]) for block in blocks]

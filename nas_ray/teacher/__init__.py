@@ -18,7 +18,7 @@ from nas_ray.teacher._source import (
 )
 
 if TYPE_CHECKING:
-    from nas_ray.teacher._layers import LayerWeights, layer_weights, weights_of
+    from nas_ray.teacher._layers import LayerWeights, layer_weights, numerics_of, weights_of
     from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm
     from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
 
@@ -39,6 +39,7 @@ __all__ = [
     "load_model",
     "load_teacher",
     "load_tokenizer",
+    "numerics_of",
     "resolve_teacher",
     "teacher_shape",
     "weights_of",
@@ -52,6 +53,7 @@ _WITH_TORCH = {
     "TeacherEmbedding": "_model",
     "cut": "_model",
     "layer_weights": "_layers",
+    "numerics_of": "_layers",
     "load_masked_lm": "_masked_lm",
     "load_model": "_model",
     "load_teacher": "_model",

@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from nas_ray.modeling import Numerics
+from nas_ray.teacher._source import activation
+
 
 @dataclass(frozen=True)
 class LayerWeights:
@@ -20,6 +23,15 @@ class LayerWeights:
     up: nn.Linear
     down: nn.Linear
     output_norm: nn.LayerNorm
+
+
+def numerics_of(config: Any) -> Numerics:
+    """What students take over from a teacher of this configuration.
+
+    Raises:
+        TeacherError: its activation is not GELU.
+    """
+    return Numerics(activation(config), float(getattr(config, "layer_norm_eps", 1e-12)))
 
 
 def layer_weights(layer: Any) -> LayerWeights:

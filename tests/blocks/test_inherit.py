@@ -10,9 +10,8 @@ import torch
 
 from nas_ray.blocks import BlockSupernet, Inheritance, Layer, probe_path, reduced_embedding
 from nas_ray.measure import ScoreSets, States, score_paths
-from nas_ray.modeling import Numerics
 from nas_ray.space import OperationChoice, PathSpace, teacher_path
-from nas_ray.teacher import TeacherBlock, activation, cut, weights_of
+from nas_ray.teacher import TeacherBlock, cut, numerics_of, weights_of
 
 
 def model(family: str) -> Any:
@@ -64,7 +63,7 @@ class Setting:
         self.mask = torch.rand(sequences, 24, generator=generator) > 0.2 if masked else None
         with torch.no_grad():
             self.x, self.y = teacher.hidden_states(ids, self.mask)
-        self.numerics = Numerics(activation(teacher.config), float(getattr(teacher.config, "layer_norm_eps", 1e-12)))
+        self.numerics = numerics_of(teacher.config)
         layers = [Layer(**vars(weights)) for weights in weights_of(self.block)]
         mask = None if self.mask is None else self.mask[:24]
         self.source = Inheritance(layers, self.x[:24], mask, 16, self.numerics)

@@ -16,6 +16,7 @@ from nas_ray.measure._stitch import Builder
 from nas_ray.measure._stitch_tree import stitched_losses
 from nas_ray.modeling import Numerics, Seam
 from nas_ray.space import Architecture, PathSpace, all_parts, parse_architecture
+from nas_ray.student import path_config, stitched_model, untrained_model
 from nas_ray.tables import Costs, PartTable, params_table
 from nas_ray.teacher import Teacher, activation
 
@@ -257,3 +258,29 @@ def test_a_walk_over_beginnings_finds_the_losses_of_assembled_students(
     known = {a.arch_id for a, _ in found[: len(choices[1])]}
     left = [pair for group in stitched_losses(stitcher, size, choices, 12, known) for pair in group]
     assert left == found[len(choices[1]) :]
+
+
+@pytest.mark.parametrize("arch_id", IDS)
+@torch.no_grad()
+def test_the_model_of_a_stitched_candidate_computes_the_same(stitcher: Stitcher, arch_id: str) -> None:
+    student = stitcher.assemble(architecture(arch_id))
+    model = stitched_model(student, stitcher.teacher, "inherit", arch_id)
+    select = stitcher.splits["select"]
+    kept = torch.ones(select.ids.shape, dtype=torch.bool) if select.mask is None else select.mask
+    outputs = student(select.ids, select.mask), model(select.ids, select.mask).last_hidden_state
+    assert (outputs[0] - outputs[1])[kept].abs().max() < 1e-5
+    config = path_config(architecture(arch_id), stitcher.teacher, "inherit", stitcher.frozen, 16)
+    assert model.config.layers == config.layers
+    assert {n: p.shape for n, p in model.named_parameters()} == {
+        n: p.shape for n, p in untrained_model(config, 0).named_parameters()
+    }
+    encoder = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("embedding."))
+    counted = costs(stitcher.space, stitcher.teacher).of(architecture(arch_id))["encoder_params"]
+    assert encoder == counted
+
+
+def test_the_model_keeps_no_weight_of_the_supernet(stitcher: Stitcher) -> None:
+    student = stitcher.assemble(architecture(IDS[4]))
+    model = stitched_model(student, stitcher.teacher, "inherit", IDS[4])
+    shared = {p.data_ptr() for p in student.parameters()}
+    assert all(p.data_ptr() not in shared and p.requires_grad for p in model.parameters())

@@ -16,7 +16,6 @@ from nas_ray.distill import (
     evaluation_arrays,
 )
 from nas_ray.errors import StageError
-from nas_ray.modeling import Numerics
 from nas_ray.search import (
     Asha,
     Journal,
@@ -36,7 +35,7 @@ from nas_ray.stages.search import STUDENTS, run_local
 from nas_ray.stages.uniform._order import Order, Sets, intrinsic
 from nas_ray.stages.uniform._surrogates import error_kind
 from nas_ray.tables import write_parquet
-from nas_ray.teacher import activation
+from nas_ray.teacher import numerics_of
 
 ORDER = "tables/order.parquet"
 
@@ -174,7 +173,7 @@ def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingT
         plan=_plan(context),
         vocab_size=context.shape.vocab_size,
         num_positions=context.shape.num_positions,
-        numerics=Numerics(activation(source.config), float(getattr(source.config, "layer_norm_eps", 1e-12))),
+        numerics=numerics_of(source.config),
         ridges=spec.tabulate.ridges,
         mask_id=context.batches.special.mask if masked else -1,
         test_documents=context.test_documents(),
