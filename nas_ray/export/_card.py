@@ -120,9 +120,9 @@ def _architecture(student: Student) -> str:
 def _costs(student: Student, found: Exported) -> str:
     card = student.card
     rows = [
-        ("params (all weights)", f"{found.params:,}", _promised(card.costs.get("params"))),
+        ("params: all weights", f"{found.params:,}", _promised(card.costs.get("params"))),
         (
-            "encoder_params (without embeddings)",
+            "encoder_params: all but embeddings",
             f"{found.encoder_params:,}",
             _promised(card.costs.get("encoder_params")),
         ),

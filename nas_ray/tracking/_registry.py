@@ -72,10 +72,16 @@ def _find(client: MlflowClient, mlflow_id: str | None, run: str, candidate_id: s
 
 
 def _register(client: MlflowClient, source: SourceRun, name: str, folder: Path, tags: dict[str, str]) -> str:
-    if not any(model.name == name for model in client.search_registered_models(f"name = '{plain(name)}'")):
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         client.create_registered_model(name)
-    for version in client.search_model_versions(f"name = '{plain(name)}'"):
-        if version.run_id == source.mlflow_id and version.tags.get(_DIGEST) == tags[_DIGEST]:
+    for version in client.search_model_versions(f"run_id = '{source.mlflow_id}'"):
+        if version.name == name and version.tags.get(_DIGEST) == tags[_DIGEST]:
             return str(version.version)
     place = f"exports/{tags[_DIGEST][:12]}"
     client.log_artifacts(source.mlflow_id, str(folder), place)
