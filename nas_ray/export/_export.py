@@ -90,6 +90,7 @@ def export_student(
     try:
         with replace_folder(target) as new:
             found = _Export(student, wanted, say).write(new, target)
+            check_target(target)  # somebody may have put a file there by now
     except NasRayError:
         raise
     except Exception as error:  # a full disk: an OSError here, whatever safetensors and onnx make of it there

@@ -14,9 +14,13 @@ from tests.tiny_student import write_student
 
 @pytest.fixture(scope="session")
 def students(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path) -> dict[str, Path]:
-    """A folder of each kind; that of kind paths has a teacher that says how it pools."""
+    """A folder of each kind; the teacher of the plain one is gone."""
     folder = tmp_path_factory.mktemp("students")
-    return {kind: write_student(folder / kind, kind, tiny_teacher_dir) for kind in ("paths", "uniform")}
+    gone = str(folder / "gone")
+    return {
+        "paths": write_student(folder / "paths", "paths", tiny_teacher_dir),
+        "uniform": write_student(folder / "uniform", "uniform", tiny_teacher_dir, teacher=gone),
+    }
 
 
 @pytest.fixture(scope="session")
