@@ -122,7 +122,7 @@ class _Export:
         self.say(f"writing {target}")
         difference, int8, calls = self._write_hf(new) if self.wanted.format == "hf" else self._write_onnx(new)
         self.say(f"largest absolute difference to the student: {difference:.1e}")
-        with tempfile.TemporaryDirectory(prefix="nas-ray-teacher-") as folder:
+        with tempfile.TemporaryDirectory(prefix=".teacher-", dir=new) as folder:
             calls |= self._teacher_call(Path(folder))
             self.say(f"timing {' and '.join(calls)}: {self.key.text}")
             timings = _latency.time_calls(calls, self.key, self.wanted.repeats)

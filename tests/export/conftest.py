@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,13 @@ from tests.tiny_student import write_student
 
 @pytest.fixture(scope="session")
 def students(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path) -> dict[str, Path]:
-    """A folder of each kind; the teacher of the plain one is gone."""
+    """A folder of each kind; the teacher of the first normalises its sentences, that of the second is gone."""
     folder = tmp_path_factory.mktemp("students")
-    gone = str(folder / "gone")
+    teacher, gone = shutil.copytree(tiny_teacher_dir, folder / "teacher"), str(folder / "gone")
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling", "Normalize")]
+    (teacher / "modules.json").write_text(json.dumps(modules))
     return {
-        "paths": write_student(folder / "paths", "paths", tiny_teacher_dir),
+        "paths": write_student(folder / "paths", "paths", teacher),
         "uniform": write_student(folder / "uniform", "uniform", tiny_teacher_dir, teacher=gone),
     }
 

@@ -55,6 +55,7 @@ def test_elsewhere_the_numbers_are_the_student_s(
     assert np.array_equal(found[f"{kind}-ids"], inputs.input_ids.numpy())
     hidden = student.model(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask).last_hidden_state
     vectors = mean_pooled(hidden, inputs.attention_mask)
+    vectors = F.normalize(vectors) if kind == "paths" else vectors
     text = inputs.attention_mask.numpy().astype(bool)
     assert np.abs(found[f"{kind}-hf"] - hidden.numpy())[text].max() < 1e-6
     assert np.abs(found[f"{kind}-onnx-last_hidden_state"] - hidden.numpy())[text].max() < 1e-4
@@ -69,7 +70,7 @@ def test_elsewhere_the_numbers_are_the_student_s(
 def test_elsewhere_the_code_is_the_export_s(loaded: tuple[dict[str, np.ndarray], str]) -> None:
     _, said = loaded
     lines = said.splitlines()
-    assert lines[0] == "paths NasRayModel transformers_modules ['Transformer', 'Pooling']"
+    assert lines[0] == "paths NasRayModel transformers_modules ['Transformer', 'Pooling', 'Normalize']"
     assert lines[1] == "uniform BertModel transformers ['Transformer', 'Pooling']"
     heads = ("MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice")
     assert lines[2:] == [f"NasRayFor{head} True" for head in heads]
@@ -158,7 +159,7 @@ def test_only_what_belongs_to_it_is_in_it(exports: dict[str, Exported]) -> None:
     sentence = {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling"}
     code = {f"{name}_nas_ray.py" for name in ("configuration", "modeling", "operations")}
     for name, more in {
-        "paths-hf": {"model.safetensors", *sentence, *code},
+        "paths-hf": {"model.safetensors", "2_Normalize", *sentence, *code},
         "uniform-hf": {"model.safetensors", *sentence},
         "paths-onnx": {"model.onnx", "model_int8.onnx"},
         "uniform-onnx": {"model.onnx"},
