@@ -27,31 +27,57 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replace_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` to fill; a block that ends well puts it in place of ``path``, on disk.
+def replace_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` to fill; a block that ends well puts it in ``target``'s place, on disk.
+
+    Between two renames there is no ``target``: a process that is killed just then leaves the old folder beside it, and
+    the next call puts it back.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; ``path`` is as it was.
+        OSError: the folder cannot be written, or the disk is full; ``target`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    temporary.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left_over(target)
+    new = target.with_name(f".{target.name}.{os.getpid()}.new")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(new, ignore_errors=True)
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            sync(file)
-        if path.exists():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-        sync(path.parent)
+        new.mkdir()
+        yield new
+        for path in (*new.rglob("*"), new):
+            sync(path)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        sync(target.parent)
     finally:
-        for left in (temporary, old):
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _clear_left_over(target: Path) -> None:
+    """What processes that were killed left: an old folder goes back to its place, the rest goes."""
+    for path in list(target.parent.iterdir()):
+        start, _, kind = path.name.rpartition(".")
+        name, _, process = start.rpartition(".")
+        if name != f".{target.name}" or kind not in ("new", "old") or not process.isdigit() or _is_alive(int(process)):
+            continue
+        if kind == "old" and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

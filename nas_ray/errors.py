@@ -11,6 +11,8 @@
     ├── RunError              2   a run folder is missing, locked, damaged or cannot be written
     ├── ClusterError          2   no Ray cluster answers, or it lost what the run needs
     ├── TrackingError         2   the MLflow server cannot be used
+    ├── ModelError            2   a student's folder is missing, damaged or incomplete
+    ├── ExportError           1   an export cannot be written, or is not what its model is
     └── StageError            1   a stage of a run failed
 
 A message says what was found, what is accepted and what to do. The command line prints it in one line;
@@ -85,6 +87,14 @@ class ClusterError(_InputError):
 
 class TrackingError(_InputError):
     """The MLflow tracking server cannot be used."""
+
+
+class ModelError(_InputError):
+    """The folder of a student is missing, damaged or incomplete."""
+
+
+class ExportError(NasRayError):
+    """An export cannot be written, or does not compute what its model does."""
 
 
 class StageError(NasRayError):

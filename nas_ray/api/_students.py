@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def retrain(
         InfeasibleError: nothing of the front is within a bound. StageError: a student could not be finished.
     """
     from nas_ray.stages.retrain import retrain_candidates
-    from nas_ray.student import StudentRecord
+    from nas_ray.student import read_card
 
     run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
     if not run.is_done("report"):
@@ -58,4 +59,4 @@ def retrain(
     if not chosen:
         raise RunError(f"{folder}: nothing to retrain was named; accepted: bounds, candidates, or both.")
     folders = retrain_candidates(run, spec, list(chosen.values()), console, address)
-    return [{**StudentRecord.read(found).as_dict(), "folder": str(found)} for found in folders]
+    return [{**asdict(read_card(found)), "folder": str(found)} for found in folders]

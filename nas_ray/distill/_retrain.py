@@ -22,7 +22,7 @@ from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
 from nas_ray.modeling import mean_pooled
 from nas_ray.space import Rung
-from nas_ray.student import load_model
+from nas_ray.student import load_student
 
 
 class Losses(NamedTuple):
@@ -152,7 +152,7 @@ class RetrainedStudent:
     @cached_property
     def _student(self) -> Encoder:
         start = self.judge.config.starts / self.assignment.candidate_id
-        return Encoder(load_model(start)).to(self.judge.config.device)
+        return Encoder(load_student(start).requires_grad_(True)).to(self.judge.config.device)
 
     @cached_property
     def _head(self) -> nn.Module:

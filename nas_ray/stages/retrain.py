@@ -32,7 +32,7 @@ from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import write_starts
 from nas_ray.stages.search import run_local
-from nas_ray.student import StudentRecord, save_model
+from nas_ray.student import StudentCard, save_model
 from nas_ray.teacher import first_line, load_tokenizer
 
 FOLDER = "retrained"
@@ -164,13 +164,13 @@ class Retraining:
         with replace_folder(self.model(row)) as temporary:
             save_model(student.model, temporary)
             load_tokenizer(self.context.teacher_source).save_pretrained(temporary)
-            self._record(row, student, outcome).write(temporary)
+            self._card(row, student, outcome).write(temporary)
 
-    def _record(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentRecord:
+    def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
         context, spec = self.context, self.spec
         errors, there = student.token_errors("test")
         tokens = spec.steps * spec.sequences * context.spec.text.sequence_length
-        return StudentRecord(
+        return StudentCard(
             run=context.run.run_id,
             candidate_id=row["candidate_id"],
             arch_id=row["arch_id"],
@@ -178,10 +178,11 @@ class Retraining:
             teacher=context.spec.teacher,
             start=context.spec.supernet.start,
             weights=spec.weights,
+            preset="embedding",
             loss_weights=spec.losses.model_dump(),
             steps=spec.steps,
             tokens=tokens,
-            data=[source.model_dump(include={"source", "share"}) for source in context.spec.text.sources],
+            data=tuple(source.model_dump(include={"source", "share"}) for source in context.spec.text.sources),
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
             latency_key=context.costs.latency.metadata["key"],
             metrics={

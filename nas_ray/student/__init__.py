@@ -1,7 +1,19 @@
-"""Students as transformers models: untrained, or with the weights of a stitched candidate; and their folders."""
+"""Students as transformers models: untrained, with the weights of a stitched candidate, or from a trained folder."""
 
-from nas_ray.student._folder import load_model, save_model
-from nas_ray.student._models import path_config, stitched_model, untrained_model
-from nas_ray.student._record import StudentRecord
+from nas_ray.student._folder import TOKENIZER_FILES, Student, load_student, read_student
+from nas_ray.student._models import path_config, save_model, stitched_model, untrained_model
+from nas_ray.student._record import CARD_FILE, StudentCard, read_card
 
-__all__ = ["StudentRecord", "load_model", "path_config", "save_model", "stitched_model", "untrained_model"]
+__all__ = [
+    "CARD_FILE",
+    "TOKENIZER_FILES",
+    "Student",
+    "StudentCard",
+    "load_student",
+    "path_config",
+    "read_card",
+    "read_student",
+    "save_model",
+    "stitched_model",
+    "untrained_model",
+]

@@ -1,41 +1,111 @@
-"""Models in folders, as transformers writes them."""
+"""A student's folder as a model and its tokenizer, checked before they are used."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel
+import torch
+from transformers import AutoTokenizer, BertModel
 
-from nas_ray.errors import RunError
-from nas_ray.modeling import NasRayConfig, NasRayModel
+from nas_ray.errors import ModelError
+from nas_ray.modeling import NasRayModel
+from nas_ray.student._record import StudentCard, read_card
 from nas_ray.teacher import first_line, quiet
 
-AutoConfig.register(NasRayConfig.model_type, NasRayConfig, exist_ok=True)
-AutoModel.register(NasRayConfig, NasRayModel, exist_ok=True)
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+_TYPES: dict[str, Any] = {"nas_ray": NasRayModel, "bert": BertModel}
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """Write the configuration and the weights of ``model``."""
-    with quiet():
-        model.save_pretrained(folder)
+@dataclass(frozen=True)
+class Student:
+    """A trained student as its folder has it."""
+
+    folder: Path
+    model: Any
+    """A ``NasRayModel`` or a ``BertModel`` without a pooler, in fp32 and evaluation mode."""
+    tokenizer: Any
+    card: StudentCard
+
+    @property
+    def num_positions(self) -> int:
+        """The longest text, in tokens."""
+        return int(self.model.config.max_position_embeddings)
 
 
-def load_model(folder: Path) -> Any:
-    """The model in ``folder``, in evaluation mode and with all of its weights.
+def read_student(folder: Path) -> Student:
+    """The student in ``folder``, every part of it checked.
 
     Raises:
-        RunError: it is not there, or its files are damaged.
+        ModelError: it is no such folder, a file is missing or damaged, or the parts do not belong together.
     """
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "no such folder"
+        raise ModelError(f"{folder}: {what}; accepted: the folder of a student, as `nas-ray retrain` writes it.")
+    card = read_card(folder)
+    model = load_student(folder)
+    return Student(folder, model, _tokenizer(folder, int(model.config.vocab_size)), card)
+
+
+def load_student(folder: Path) -> Any:
+    """The model in ``folder`` alone, of the class that its configuration names.
+
+    Raises:
+        ModelError: configuration or weights are missing or damaged, or do not fit each other.
+    """
+    kind = _TYPES.get(found := _model_type(folder))
+    if kind is None:
+        raise ModelError(f"{folder}/config.json: a '{found}' model; accepted: {', '.join(_TYPES)}.")
+    if not (folder / "model.safetensors").is_file():
+        raise ModelError(f"{folder}: the folder holds no model.safetensors; retrain the student.")
+    extra = {"add_pooling_layer": False} if kind is BertModel else {}
     try:
         with quiet():
-            model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RunError(
-            f"{folder}: no model can be loaded from it: {first_line(error)}. Delete the folder to make it again."
-        ) from error
-    if report["missing_keys"]:
-        first = sorted(report["missing_keys"])[0]
-        raise RunError(f"{folder}: the model lacks weights, the first '{first}'. Delete the folder to make it again.")
-    return model.eval()
+            model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **extra)
+    except Exception as error:  # safetensors, torch and transformers each raise their own
+        raise ModelError(f"{folder}/model.safetensors: cannot be loaded: {first_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
+        raise ModelError(
+            f"{folder}/model.safetensors: lacks {len(missing)} tensors of the model in config.json, the first "
+            f"'{missing[0]}'; accepted: the files that one training wrote together."
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _model_type(folder: Path) -> str:
+    file = folder / "config.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: the folder holds no config.json; retrain the student.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: cannot be read as JSON ({error}); retrain the student.") from error
+    return str(found.get("model_type", "")) if isinstance(found, dict) else ""
+
+
+def _tokenizer(folder: Path, vocab_size: int) -> Any:
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(f"{folder}: the folder holds no tokenizer.json; copy the teacher's tokenizer into it.")
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
+            largest = max(tokenizer.get_vocab().values())
+    except Exception as error:  # the Rust library raises bare exceptions
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded: {first_line(error)}") from error
+    if largest >= vocab_size:
+        raise ModelError(
+            f"{folder}: the tokenizer has a token of id {largest}, the model has {vocab_size} word vectors; accepted: "
+            "the tokenizer that the student was trained with."
+        )
+    return tokenizer

@@ -1,68 +1,111 @@
-"""What a student's folder says of it: ``student.json``."""
+"""``student.json``: where a trained student comes from, what it should cost and how good it was."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from nas_ray._files import write_text
-from nas_ray.errors import RunError
+from nas_ray.errors import ModelError
 
-FILE = "student.json"
+CARD_FILE = "student.json"
 _FORMAT = 1
+
+Kind = Literal["paths", "uniform"]
 
 
 @dataclass(frozen=True)
-class StudentRecord:
-    """Where a student comes from, what it was trained on and what it reaches.
-
-    ``costs`` are those of the run's tables (``latency_ms`` at ``latency_key``), ``metrics`` end in the split that they
-    were measured on.
-    """
+class StudentCard:
+    """What a student's folder says of it, beside weights, configuration and tokenizer."""
 
     run: str
+    """The run that found the architecture."""
     candidate_id: str
     arch_id: str
-    kind: str
+    kind: Kind
     teacher: str
+    """An asset, a folder or a name on the model hub."""
     start: str
+    """``inherit`` or ``scratch``: which maps it has."""
     weights: str
+    """``supernet``, ``teacher`` or ``scratch``: where training began."""
+    preset: str
     loss_weights: Mapping[str, float]
     steps: int
     tokens: int
-    data: Sequence[Mapping[str, Any]]
+    """Tokens that it was trained on, repetitions counted."""
+    data: tuple[Mapping[str, Any], ...]
+    """``source`` and ``share`` of each text."""
     costs: Mapping[str, float]
+    """By the run's tables: ``params``, ``encoder_params``, ``flops`` of a sequence, ``latency_ms`` of a batch."""
     latency_key: Mapping[str, Any]
+    """What the latency was measured on: processor, runtime, dtype, threads, sequence_length, batch_size."""
     metrics: Mapping[str, float]
     spec_hash: str
     command: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+    mlflow_run_id: str | None = field(default=None)
 
     def write(self, folder: Path) -> None:
-        """Into ``folder``."""
-        write_text(folder / FILE, json.dumps({"format": _FORMAT, **self.as_dict()}, indent=1))
+        """Replace ``student.json`` in ``folder``."""
+        write_text(folder / CARD_FILE, json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
 
-    @classmethod
-    def read(cls, folder: Path) -> StudentRecord:
-        """From ``folder``.
 
-        Raises:
-            RunError: there is no record, it cannot be read, or it has another format.
-        """
-        file = folder / FILE
-        if not file.is_file():
-            raise RunError(f"{folder}: no student, it lacks {FILE}; accepted: a folder that `nas-ray retrain` wrote.")
-        try:
-            found = dict(json.loads(file.read_text(encoding="utf-8")))
-            version = found.pop("format", None)
-            if version == _FORMAT:
-                return cls(**found)
-        except (OSError, TypeError, ValueError) as error:
-            raise RunError(f"{file}: cannot be read ({error}); retrain the student.") from error
-        raise RunError(f"{file}: has format {version}; accepted: {_FORMAT}.")
+def read_card(folder: Path) -> StudentCard:
+    """The card of the student in ``folder``; keys that this version does not know are left out.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it is not of this form.
+    """
+    file = folder / CARD_FILE
+    if not file.is_file():
+        raise ModelError(f"{folder}: the folder holds no {CARD_FILE}; accepted: a folder that `nas-ray retrain` wrote.")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: cannot be read as JSON ({error}); retrain the student.") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{file}: not an object; accepted: what `nas-ray retrain` wrote.")
+    if (version := found.get("format")) != _FORMAT:
+        raise ModelError(f"{file}: format {version!r}; accepted: {_FORMAT}, as this version of nas_ray writes it.")
+    names = [entry.name for entry in fields(StudentCard)]
+    if missing := [name for name in names if name not in found and name != "mlflow_run_id"]:
+        raise ModelError(f"{file}: lacks {', '.join(missing)}; accepted: what `nas-ray retrain` wrote.")
+    for name in names:
+        _check(file, name, found.get(name))
+    values: dict[str, Any] = {name: found.get(name) for name in names}
+    return StudentCard(**{**values, "data": tuple(found["data"])})
+
+
+_TEXTS = ("run", "candidate_id", "arch_id", "teacher", "start", "weights", "preset", "spec_hash", "command")
+_NUMBERS = ("loss_weights", "costs", "metrics")
+
+
+def _check(file: Path, name: str, value: Any) -> None:
+    """Refuse a value of another kind than the card has, so that no reader meets it later."""
+    good, wanted = True, ""
+    if name in _TEXTS:
+        good, wanted = isinstance(value, str), "a text"
+    elif name == "kind":
+        good, wanted = value in get_args(Kind), " or ".join(get_args(Kind))
+    elif name in ("steps", "tokens"):
+        good, wanted = _is_number(value) and value == int(value), "a whole number"
+    elif name in _NUMBERS:
+        good = isinstance(value, dict) and all(_is_number(number) for number in value.values())
+        wanted = "an object of finite numbers"
+    elif name == "latency_key":
+        good, wanted = isinstance(value, dict), "an object"
+    elif name == "data":
+        good = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+        wanted = "a list of objects"
+    elif name == "mlflow_run_id":
+        good, wanted = value is None or isinstance(value, str), "a text or null"
+    if not good:
+        raise ModelError(f"{file}: {name} is {json.dumps(value)[:60]}; accepted: {wanted}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 from nas_ray import api
 from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
-from nas_ray.errors import InfeasibleError, RunError, SpecError, StageError
+from nas_ray.errors import InfeasibleError, ModelError, RunError, SpecError, StageError
 from nas_ray.stages import retrain as stage
 from tests.tiny_trial import candidates_of, nas_ray, write_trial
 
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_no_half_model(run: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.StudentRecord, "write", full)
+        patch.setattr(stage.StudentCard, "write", full)
         with pytest.raises(StageError, match="No space left on device"):
             api.retrain(run, candidates=[best], overrides=QUICK)
     assert not list(run.glob("retrained/*/models/*"))
@@ -159,7 +159,7 @@ def test_a_truncated_start_is_named(run: Path) -> None:
     (start,) = run.glob("retrained/*/starts/*/model.safetensors")
     start.write_bytes(start.read_bytes()[:1000])
     shutil.rmtree(next(run.glob("retrained/*/models")))
-    with pytest.raises(RunError, match=r"no model can be loaded from it: .*Delete the folder to make it again"):
+    with pytest.raises(ModelError, match=r"starts/.*model.safetensors: cannot be loaded"):
         api.retrain(run, candidates=[best], overrides=QUICK)
 
 
