@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from nas_ray._files import write_text
@@ -24,6 +25,8 @@ from nas_ray.search import (
     make_price,
     make_searcher,
     normalise,
+    read_journal,
+    read_outcomes,
     spread,
     table_problem,
     task_id,
@@ -203,6 +206,15 @@ class TrackerListener:
         tags = {"stage": self.stage, "rung": "none" if outcome.rung is None else str(outcome.rung)}
         documents = {"candidate.json": json.dumps(self._document(outcome, row), indent=1)}
         self.tracker.candidate_ended(task.candidate_id, status, metrics, tags, documents)
+
+    def told(self, journal: Path) -> None:
+        """Everything that ``journal`` knows, as if it happened now."""
+        for outcome in read_outcomes(read_journal(journal), self.context.head_size).values():
+            self.started(outcome.task)
+            for rung, loss in sorted(outcome.losses.items()):
+                self.rung(outcome.task, self.ladder[rung], loss)
+            if outcome.status != "running":
+                self.ended(outcome.task, outcome)
 
     def _document(self, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
         """The candidate whole: its architecture, and its loss on ever more batches."""

@@ -252,16 +252,20 @@ class Context:
                 check_storage(self.run.folder)
             self._joined = True
 
-    def close(self) -> None:
-        """End the workers, leave the cluster, finish what MLflow has still to be told."""
+    def close_blocks(self) -> None:
+        """End the block workers; asked for again, they start again."""
         with suppress(Exception):  # they may have died with what ended the run
             if self._blocks is not None:
                 self._blocks.close()
+        self._blocks = self._published = None
+
+    def close(self) -> None:
+        """End the workers, leave the cluster, finish what MLflow has still to be told."""
+        self.close_blocks()
         for end in self.at_close:
             with suppress(Exception):
                 end()
         self.at_close.clear()
-        self._blocks = self._published = None
         if self._connected:
             from nas_ray.cluster import disconnect
 

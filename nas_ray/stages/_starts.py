@@ -27,6 +27,7 @@ def write_starts(context: Context, spec: Retrain, folder: Path, rows: Sequence[d
         with replace_folder(folder / row["candidate_id"]) as temporary:
             save_model(model, temporary)
         context.console.progress(number, len(missing), "students to start from")
+    context.close_blocks()  # memory, and the CPU that they reserve, are the students' now
 
 
 def _untrained(context: Context) -> Callable[[Architecture], Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from nas_ray._files import replace_folder, write_text
 from nas_ray.distill import (
@@ -23,7 +26,7 @@ from nas_ray.distill import (
 from nas_ray.errors import NasRayError, StageError
 from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
 from nas_ray.space import Rung, parse_architecture
-from nas_ray.spec import Retrain, spec_hash, to_yaml
+from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
 from nas_ray.stages._candidates import TrackerListener
 from nas_ray.stages._changes import set_aside
 from nas_ray.stages._console import Console
@@ -32,11 +35,12 @@ from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import write_starts
 from nas_ray.stages.search import run_local
-from nas_ray.student import StudentCard, save_model
+from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
 from nas_ray.teacher import first_line, load_tokenizer
+from nas_ray.tracking import Tracker
 
 FOLDER = "retrained"
-_MODELS, _STARTS, _CHECKPOINTS = "models", "starts", "students"
+_MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "retrain.yaml"
 
 
 class Retraining:
@@ -46,6 +50,7 @@ class Retraining:
         self.context, self.spec = context, spec
         self.name = spec_hash(spec.training)
         self.folder = context.path(FOLDER) / self.name
+        self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
 
     def run(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
@@ -59,7 +64,7 @@ class Retraining:
         say(f"  {len(rows)} students in {self.folder}, {len(rows) - len(todo)} of them finished before")
         if not todo:
             return [self.model(row) for row in rows]
-        write_text(self.folder / "retrain.yaml", to_yaml(self.spec))
+        write_text(self.folder / _SETTINGS, to_yaml(self.spec))
         write_starts(self.context, self.spec, self.folder / _STARTS, todo)
         session = self._session(todo)
         try:
@@ -78,6 +83,7 @@ class Retraining:
             if outcome.status == "completed":
                 student = config.build(arrays, text).begin(Assignment(row["candidate_id"], row["arch_id"]))
                 self._write_model(row, student.trained(), outcome)
+        self.track()
         if failed := [outcome for outcome in outcomes if outcome.status != "completed"]:
             raise StageError(
                 "retrain", f"{len(failed)} of {len(todo)} students were not finished; the first: "
@@ -86,7 +92,32 @@ class Retraining:
             )  # fmt: skip
         return [self.model(row) for row in rows]
 
-    def model(self, row: dict[str, Any]) -> Path:
+    @property
+    def tracker(self) -> Tracker:
+        """Where these students are logged."""
+        return self.context.tracker(f"retrain-{self.name}", f"tracking-retrain-{self.name}.jsonl")
+
+    @property
+    def listener(self) -> TrackerListener:
+        """Passes on what the session tells."""
+        return TrackerListener(self.tracker, self.context, self.ladder, "retrain")
+
+    def retell(self) -> None:
+        """All that is known, as if it happened now."""
+        if self.journal.is_file():
+            self.listener.told(self.journal)
+        self.track()
+
+    def track(self) -> None:
+        """What only the end of a training knows, and the summary."""
+        cards = [read_card(folder) for folder in sorted((self.folder / _MODELS).glob("[!.]*"))]
+        for card in cards:
+            self.tracker.candidate_ended(card.candidate_id, "completed", card.metrics, {"stage": "retrain"})
+        settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
+        files = [self.folder / _SETTINGS, *(self.model(asdict(card)) / CARD_FILE for card in cards)]
+        self.tracker.summary({**settings, "run": self.context.run.run_id}, {"students": len(cards)}, files)
+
+    def model(self, row: Mapping[str, Any]) -> Path:
         """The folder of the model of a row."""
         return self.folder / _MODELS / str(row["candidate_id"])
 
@@ -98,7 +129,7 @@ class Retraining:
         """The session of these students, its journal replayed."""
         context = self.context
         listed = [(parse_architecture(row["arch_id"], context.head_size), "retrain") for row in rows]
-        file = self.folder / "journal.jsonl"
+        file = self.journal
         ends = read_outcomes(read_journal(file), context.head_size) if file.is_file() else {}
         if any(row["candidate_id"] in ends and ends[row["candidate_id"]].status == "failed" for row in rows):
             set_aside(file)  # what failed is tried again, from its last good checkpoint
@@ -109,10 +140,8 @@ class Retraining:
         proposer: Proposer[Any] = Proposer(
             Listed(), context.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
         )
-        tracker = context.tracker(f"retrain-{self.name}", self.folder / "tracking.jsonl")
-        listener = TrackerListener(tracker, context, self.ladder, "retrain")
         return SearchSession(
-            proposer, None, self.ladder, journal, (), context.costs_of, listener, context.head_size
+            proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size
         )  # fmt: skip
 
     def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:
@@ -193,6 +222,12 @@ class Retraining:
             spec_hash=self.name,
             command=f"nas-ray retrain {shlex.quote(str(context.run.folder))}{options([row], spec)}",
         )
+
+
+def retrainings(context: Context) -> Iterator[Retraining]:
+    """Those that the run's folder has."""
+    for file in sorted(context.path(FOLDER).glob(f"*/{_SETTINGS}")):
+        yield Retraining(context, parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file)))
 
 
 def options(rows: Sequence[dict[str, Any]], spec: Retrain) -> str:
