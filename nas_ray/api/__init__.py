@@ -8,6 +8,7 @@
 """
 
 from nas_ray._describe import check, spaces
+from nas_ray.api._export import export
 from nas_ray.api._results import front, load_report, status, tracking_place, tracking_view
 from nas_ray.api._runs import evaluate, rank, report, resume, search, sync
 from nas_ray.api._students import retrain
@@ -17,6 +18,7 @@ from nas_ray.stages import plan, resume_command
 __all__ = [
     "check",
     "evaluate",
+    "export",
     "front",
     "load_report",
     "plan",

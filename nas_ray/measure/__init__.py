@@ -1,5 +1,6 @@
 """What fills the tables: path scores, latency on a device, FLOPs, stitched candidates; torch and numpy only."""
 
+from nas_ray.measure._clock import interleaved
 from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
 from nas_ray.measure._flops import flops_table
@@ -19,6 +20,7 @@ __all__ = [
     "Stitcher",
     "errors_by_document",
     "flops_table",
+    "interleaved",
     "linear_loss",
     "measure_latency",
     "rank_floors",

@@ -8,11 +8,12 @@ layers on a GPU cost what launching them costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 WARM_UP = 3
+ROUNDS = 4
 
 Call = Callable[[], object]
 
@@ -22,6 +23,16 @@ def milliseconds(call: Call, repeats: int, device: str) -> list[float]:
     """Milliseconds of each of ``repeats`` calls, after a few that warm up."""
     clock = _gpu if device.startswith("cuda") else _wall
     return [clock(call) for _ in range(WARM_UP + repeats)][WARM_UP:]
+
+
+def interleaved(calls: Mapping[str, Call], repeats: int, device: str) -> dict[str, list[float]]:
+    """At least ``repeats`` timings of each call, in ms, in rounds over all of them: a slow moment of the machine does
+    not fall on one."""
+    timings: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            timings[name] += milliseconds(call, max(1, -(-repeats // ROUNDS)), device)
+    return timings
 
 
 def _wall(call: Call) -> float:

@@ -23,14 +23,12 @@ from torch import Tensor, nn
 
 from nas_ray._machine import processor
 from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
-from nas_ray.measure._clock import Call, captured, milliseconds
+from nas_ray.measure._clock import Call, captured, interleaved, milliseconds
 from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
 
 Array = NDArray[Any]
-
-_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -117,11 +115,7 @@ def _ranks(values: Array) -> Array:
 
 def _time_all(calls: Mapping[str, Call], request: LatencyRequest) -> tuple[dict[str, float], dict[str, float]]:
     """Median and half the interquartile range of each call, in ms."""
-    timings: dict[str, list[float]] = {name: [] for name in calls}
-    each = max(1, -(-request.repeats // _ROUNDS))
-    for _ in range(_ROUNDS):
-        for name, call in calls.items():
-            timings[name] += milliseconds(call, each, request.device)
+    timings = interleaved(calls, request.repeats, request.device)
     quartiles = {name: np.percentile(t, [25, 50, 75]) for name, t in timings.items()}
     return (
         {name: float(q[1]) for name, q in quartiles.items()},

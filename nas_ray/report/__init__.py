@@ -14,6 +14,7 @@ from nas_ray.report._data import (
     Tuple,
     UniformComparison,
 )
+from nas_ray.report._export import export_table
 from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
@@ -32,6 +33,7 @@ __all__ = [
     "Tuple",
     "UniformComparison",
     "comparison_table",
+    "export_table",
     "extraction_table",
     "front_table",
     "rows_table",

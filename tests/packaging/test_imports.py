@@ -30,7 +30,13 @@ print("loaded:", sorted(heavy), file=sys.stderr)
 
 @pytest.mark.parametrize(
     "statement",
-    ["import nas_ray", "command('--help')", "command('front', '--help')", "command('search', '--help')"],
+    [
+        "import nas_ray",
+        "command('--help')",
+        "command('front', '--help')",
+        "command('search', '--help')",
+        "command('export', '--help')",
+    ],
 )
 def test_loads_nothing_heavy(statement: str) -> None:
     done = subprocess.run(

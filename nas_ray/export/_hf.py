@@ -1,0 +1,52 @@
+"""The folder that transformers loads: weights, configuration, and for path students the code that computes them."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+from nas_ray.modeling import NasRayModel
+from nas_ray.student import TOKENIZER_FILES, Student
+from nas_ray.teacher import quiet
+
+_HEADS = (
+    "MaskedLM",
+    "SequenceClassification",
+    "TokenClassification",
+    "QuestionAnswering",
+    "MultipleChoice",
+)
+AUTO_MAP = {
+    "AutoConfig": "configuration_nas_ray.NasRayConfig",
+    "AutoModel": "modeling_nas_ray.NasRayModel",
+    **{f"AutoModelFor{head}": f"modeling_nas_ray.NasRayFor{head}" for head in _HEADS},
+}
+
+
+def write_hf(student: Student, folder: Path) -> None:
+    """Weights and configuration; uniform students need no code of ours."""
+    model = copy.copy(student.model)
+    model.config = copy.deepcopy(model.config)
+    model.config.__dict__.pop("_name_or_path", None)
+    if isinstance(model, NasRayModel):
+        model.config.auto_map = AUTO_MAP
+        for file in _modelling_files():
+            shutil.copyfile(file, folder / file.name)
+    with quiet():
+        model.save_pretrained(folder)
+
+
+def write_tokenizer(student: Student, folder: Path) -> None:
+    """The tokenizer's files as they are."""
+    for name in TOKENIZER_FILES:
+        if (student.folder / name).is_file():
+            shutil.copyfile(student.folder / name, folder / name)
+
+
+def _modelling_files() -> list[Path]:
+    import nas_ray.modeling
+
+    module: ModuleType = nas_ray.modeling
+    return sorted(Path(str(module.__file__)).parent.glob("*_nas_ray.py"))
