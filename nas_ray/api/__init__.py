@@ -11,6 +11,7 @@ from nas_ray._describe import check, spaces
 from nas_ray.api._export import export
 from nas_ray.api._results import front, load_report, status, tracking_place, tracking_view
 from nas_ray.api._runs import evaluate, rank, report, resume, search, sync
+from nas_ray.api._students import retrain
 from nas_ray.api._supplies import profile
 from nas_ray.stages import plan, resume_command
 
@@ -26,6 +27,7 @@ __all__ = [
     "report",
     "resume",
     "resume_command",
+    "retrain",
     "search",
     "spaces",
     "status",

@@ -4,7 +4,7 @@ from nas_ray.cluster._session import connect, disconnect, num_cpus  # isort: ski
 from nas_ray.cluster._blocks import RayBlocks
 from nas_ray.cluster._checks import check_storage
 from nas_ray.cluster._standalone import run_standalone
-from nas_ray.cluster._teacher import RayOutputs, put, share_outputs
+from nas_ray.cluster._teacher import RayOutputs, put, share_outputs, take
 from nas_ray.cluster._tune import (
     CandidateTrial,
     SessionScheduler,
@@ -28,4 +28,5 @@ __all__ = [
     "run_search",
     "run_standalone",
     "share_outputs",
+    "take",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,3 +64,8 @@ def share_outputs(run: str, config: OutputsConfig) -> RayOutputs:
 def put(value: Any) -> Any:
     """``value`` in the object store, by reference."""
     return ray.put(value)
+
+
+def take(references: Sequence[Any]) -> list[Any]:
+    """What is in the object store under ``references``."""
+    return ray.get(list(references))

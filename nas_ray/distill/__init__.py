@@ -13,6 +13,7 @@ from nas_ray.distill._judge import (
 from nas_ray.distill._outputs import ErrorKind, Outputs, OutputsConfig, TeacherOutputs, evaluation_arrays, outputs_of
 from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
+from nas_ray.distill._retrain import Encoder, Losses, RetrainedStudent, RetrainJudge, RetrainJudgeConfig
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import ShrinkPlan, is_shrunk, path_bins, shrink_once
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan
@@ -31,16 +32,21 @@ __all__ = [
     "Blocks",
     "Checkpoints",
     "DistillPlan",
+    "Encoder",
     "ErrorKind",
     "Judge",
     "JudgeConfig",
     "Judged",
     "JudgedCandidate",
     "LocalBlocks",
+    "Losses",
     "Outputs",
     "OutputsConfig",
     "ReplicaGroup",
     "ReplicaLostError",
+    "RetrainJudge",
+    "RetrainJudgeConfig",
+    "RetrainedStudent",
     "Schedule",
     "ShrinkPlan",
     "StandAlone",

@@ -56,7 +56,7 @@ class Evaluation:
         self.targets = {split: tensor(found) for split, found in arrays["targets"].items()}
 
     @torch.no_grad()
-    def features(self, student: UniformStudent, split: str) -> Tensor:
+    def features(self, student: nn.Module, split: str) -> Tensor:
         """The student's hidden states on ``split``."""
         ids, mask = self.ids[split], self.masks[split]
         return torch.cat(
@@ -89,19 +89,19 @@ class HiddenStateError:
         self.size = calibrate.targets.shape[-1]
         self.variance = self.sets.fit.variance()
 
-    def head(self, student: UniformStudent, seed: int) -> nn.Module:
+    def head(self, student: nn.Module, seed: int) -> nn.Module:
         readout = self._readout(student)  # of the untrained student
         return linear_of(readout.weight, readout.bias)
 
     def loss(self, output: Tensor, head: nn.Module, batch: Batch) -> Tensor:
         return normalised_mse(head(output), batch.target, batch.mask, self.variance)
 
-    def error(self, student: UniformStudent, head: nn.Module) -> float:
+    def error(self, student: nn.Module, head: nn.Module) -> float:
         found, there = self.token_errors(student, head, "select")
         return float(found[there].mean())
 
     @torch.no_grad()
-    def token_errors(self, student: UniformStudent, head: nn.Module, split: str) -> tuple[Array, Array]:
+    def token_errors(self, student: nn.Module, head: nn.Module, split: str) -> tuple[Array, Array]:
         readout = self._readout(student)
         output = self.evaluation.features(student, split) @ readout.weight.T + readout.bias
         error = (output - self.evaluation.targets[split]).square().mean(-1).double()
@@ -109,7 +109,7 @@ class HiddenStateError:
             split
         ).cpu().numpy()
 
-    def _readout(self, student: UniformStudent) -> Readout:
+    def _readout(self, student: nn.Module) -> Readout:
         features = self.evaluation.features(student, "calibrate")
         mean = self.sets.fit.rows(self.sets.fit.targets).mean(0)
         prior = prior_of(features.new_zeros(self.size, features.shape[-1]), mean)

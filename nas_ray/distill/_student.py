@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from nas_ray.blocks import PathStudent
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
+from nas_ray.errors import StageError
 from nas_ray.teacher import Teacher
 
 
@@ -104,7 +106,9 @@ class StudentTraining:
         if to <= self.step:
             return
         for step in range(self.step, to):
-            self.trainer.step(step, [self.prepare(step)])
+            (loss,) = self.trainer.step(step, [self.prepare(step)])
+            if not math.isfinite(loss):
+                raise StageError("distillation", f"the loss of step {step} is {loss}; try a lower learning_rate.")
             if self.plan.weight_bound is not None:
                 self._bound(self.plan.weight_bound)
         self.step = to

@@ -1,5 +1,9 @@
-"""Path students as transformers models: files that exports carry verbatim, so they import torch, transformers and
-each other only."""
+"""Path students as transformers models, known to its Auto classes once this is imported.
+
+The files beside this one are carried verbatim by exports, so they import torch, transformers and each other only.
+"""
+
+import transformers
 
 from nas_ray.modeling.configuration_nas_ray import NasRayConfig
 from nas_ray.modeling.modeling_nas_ray import (
@@ -25,6 +29,17 @@ from nas_ray.modeling.operations_nas_ray import (
     describe_layer,
     init_weights,
 )
+
+transformers.AutoConfig.register(NasRayConfig.model_type, NasRayConfig, exist_ok=True)
+for _auto, _model in (
+    (transformers.AutoModel, NasRayModel),
+    (transformers.AutoModelForMaskedLM, NasRayForMaskedLM),
+    (transformers.AutoModelForSequenceClassification, NasRayForSequenceClassification),
+    (transformers.AutoModelForTokenClassification, NasRayForTokenClassification),
+    (transformers.AutoModelForQuestionAnswering, NasRayForQuestionAnswering),
+    (transformers.AutoModelForMultipleChoice, NasRayForMultipleChoice),
+):
+    _auto.register(NasRayConfig, _model, exist_ok=True)
 
 __all__ = [
     "Attention",

@@ -18,6 +18,7 @@ from nas_ray.report._export import export_table
 from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
+from nas_ray.report._students import students_table
 
 __all__ = [
     "BlockTraining",
@@ -39,6 +40,7 @@ __all__ = [
     "solved_table",
     "spaces_table",
     "stage_line",
+    "students_table",
     "write_figure",
     "write_html",
 ]

@@ -8,6 +8,7 @@ from nas_ray.search._dimensions import Categorical, Dimension, Encoding, Float, 
 from nas_ray.search._fptas import Trained, every, how_many, intrinsic_order, statement, w_coefficient
 from nas_ray.search._front import Choice, Front, FrontPoint, Seam, exact_front
 from nas_ray.search._journal import Journal, MemoryJournal, read_journal
+from nas_ray.search._listed import Listed
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
 from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
@@ -49,6 +50,7 @@ __all__ = [
     "Joint",
     "JointSpace",
     "Journal",
+    "Listed",
     "Listener",
     "MemoryJournal",
     "NullListener",

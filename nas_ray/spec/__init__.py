@@ -14,6 +14,7 @@ from nas_ray.spec._load import (
     spec_hash,
     to_yaml,
 )
+from nas_ray.spec._retrain import Losses, Retrain
 from nas_ray.spec._search import Scheduler, Search, Searcher
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
 from nas_ray.spec._supernet import Shrink, Supernet
@@ -26,8 +27,10 @@ __all__ = [
     "Distill",
     "Extraction",
     "Latency",
+    "Losses",
     "PathSpaceSpec",
     "Range",
+    "Retrain",
     "Scheduler",
     "Search",
     "Searcher",

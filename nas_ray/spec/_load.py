@@ -62,7 +62,7 @@ def load_trial(name: str, overrides: Sequence[str] = ()) -> TrialSpec:
     return parse(TrialSpec, data, _shown(file))
 
 
-def edit(spec: TrialSpec, overrides: Sequence[str]) -> TrialSpec:
+def edit(spec: Model, overrides: Sequence[str]) -> Model:
     """``spec`` with ``a.b=c`` overrides.
 
     Raises:
@@ -71,7 +71,7 @@ def edit(spec: TrialSpec, overrides: Sequence[str]) -> TrialSpec:
     data = spec.model_dump(mode="json")
     for override in overrides:
         _override(data, override)
-    return parse(TrialSpec, data, "--set")
+    return parse(type(spec), data, "--set")
 
 
 def load_space(name: str, base: Path | None = None) -> PathSpace | UniformSpace:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from nas_ray._files import write_text
@@ -24,6 +25,8 @@ from nas_ray.search import (
     make_price,
     make_searcher,
     normalise,
+    read_journal,
+    read_outcomes,
     spread,
     table_problem,
     task_id,
@@ -142,11 +145,14 @@ def open_session(context: Context, tracker: Tracker) -> SearchSession:
     )
 
 
-def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
-    """One row of ``candidates.parquet``; test loss and front membership are filled in later."""
+def outcome_row(context: Context, outcome: Outcome, ladder: Sequence[Rung] | None = None) -> dict[str, Any]:
+    """One row of ``candidates.parquet``; test loss and front membership are filled in later.
+
+    Rungs are those of ``ladder``, the search's own if not given.
+    """
     architecture = outcome.task.architecture
     costs = context.costs_of(architecture)
-    rung = None if outcome.rung is None else context.ladder[outcome.rung]
+    rung = None if outcome.rung is None else (ladder or context.ladder)[outcome.rung]
     return {
         "candidate_id": outcome.task.candidate_id,
         "arch_id": architecture.arch_id,
@@ -172,8 +178,10 @@ def outcome_row(context: Context, outcome: Outcome) -> dict[str, Any]:
 class TrackerListener:
     """Passes on to MLflow what the session tells."""
 
-    def __init__(self, tracker: Tracker, context: Context) -> None:
-        self.tracker, self.context = tracker, context
+    def __init__(
+        self, tracker: Tracker, context: Context, ladder: Sequence[Rung] | None = None, stage: str = "search"
+    ) -> None:
+        self.tracker, self.context, self.ladder, self.stage = tracker, context, ladder or context.ladder, stage
 
     def started(self, task: Task) -> None:
         self.tracker.candidate_started(
@@ -191,18 +199,27 @@ class TrackerListener:
         self.tracker.candidate_rung(task.candidate_id, rung.budget, loss, rung.metric)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
-        row = outcome_row(self.context, outcome)
+        row = outcome_row(self.context, outcome, self.ladder)
         names = ("params", "encoder_params", "flops", "latency_ms", "table_loss", "select_loss", "rung")
         metrics: Mapping[str, float | None] = {name: row[name] for name in names}
         status = f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
-        tags = {"stage": "search", "rung": "none" if outcome.rung is None else str(outcome.rung)}
+        tags = {"stage": self.stage, "rung": "none" if outcome.rung is None else str(outcome.rung)}
         documents = {"candidate.json": json.dumps(self._document(outcome, row), indent=1)}
         self.tracker.candidate_ended(task.candidate_id, status, metrics, tags, documents)
+
+    def told(self, journal: Path) -> None:
+        """Everything that ``journal`` knows, as if it happened now."""
+        for outcome in read_outcomes(read_journal(journal), self.context.head_size).values():
+            self.started(outcome.task)
+            for rung, loss in sorted(outcome.losses.items()):
+                self.rung(outcome.task, self.ladder[rung], loss)
+            if outcome.status != "running":
+                self.ended(outcome.task, outcome)
 
     def _document(self, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
         """The candidate whole: its architecture, and its loss on ever more batches."""
         ladder, names = (
-            self.context.ladder,
+            self.ladder,
             ("params", "encoder_params", "flops", "latency_ms", "table_loss"),
         )
         curve = [

@@ -39,7 +39,7 @@ class Context:
     _published: list[Any] | None = None
     _connected: bool = False
     _joined: bool = False
-    _tracker: Tracker | None = None
+    _trackers: dict[str, Tracker] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)
     at_close: list[Callable[[], None]] = field(default_factory=list)
     baselines: list[dict[str, Any]] = field(default_factory=list)
@@ -185,25 +185,26 @@ class Context:
             return self.uniform_costs.of(architecture)
         return self.costs.of(architecture)
 
-    def tracker(self) -> Tracker:
-        """Where candidates are logged; made once."""
-        if self._tracker is None:
+    def tracker(self, part: str = "", spool: str | Path = "tracking.jsonl") -> Tracker:
+        """Where candidates of the run, or of a named ``part`` of it, are logged; made once."""
+        if part not in self._trackers:
             from nas_ray.tracking import MlflowTracker, NullTracker, local_artifact_dir
 
             spec = self.spec.tracking
             if not spec.enabled:
-                self._tracker = NullTracker()
+                self._trackers[part] = NullTracker()
             else:
-                self._tracker = MlflowTracker(
+                name = "-".join(filter(None, (self.run.run_id, part)))
+                self._trackers[part] = MlflowTracker(
                     tracking_uri(self.spec, self.run.storage),
                     spec.experiment or self.spec.name,
-                    self.run.run_id,
-                    self.run.run_id,
+                    name,
+                    name,
                     local_artifact_dir(self.run.storage),
-                    self.path("tracking.jsonl"),
+                    self.run.folder / spool,
                     on_warning=self.console.say,
                 )
-        return self._tracker
+        return self._trackers[part]
 
     # -- blocks ----------------------------------------------------------------------------------------------------
 
@@ -251,24 +252,27 @@ class Context:
                 check_storage(self.run.folder)
             self._joined = True
 
-    def close(self) -> None:
-        """End the workers, leave the cluster, finish what MLflow has still to be told."""
+    def close_blocks(self) -> None:
+        """End the block workers; asked for again, they start again."""
         with suppress(Exception):  # they may have died with what ended the run
             if self._blocks is not None:
                 self._blocks.close()
+        self._blocks = self._published = None
+
+    def close(self) -> None:
+        """End the workers, leave the cluster, finish what MLflow has still to be told."""
+        self.close_blocks()
         for end in self.at_close:
             with suppress(Exception):
                 end()
         self.at_close.clear()
-        self._blocks = self._published = None
         if self._connected:
             from nas_ray.cluster import disconnect
 
             disconnect()
         self._connected = self._joined = False
-        if self._tracker is not None:
-            self._tracker.close()
-            self._tracker = None
+        while self._trackers:
+            self._trackers.popitem()[1].close()
 
     def distinct_batches(self) -> int:
         """Training batches before they repeat: whole steps of all replicas, so that each meets its own again."""

@@ -40,7 +40,7 @@ def execute(run: Run, console: Console | None = None, address: str | None = None
         NasRayError: what a stage raises; an error that is nobody's own becomes a StageError.
     """
     order = run.course.order
-    with _driven(run, console, address, order) as context:
+    with driven(run, console, address, order) as context:
         first = next((number for number, stage in enumerate(order) if not run.is_done(stage)), len(order))
         if order.index("profile") < first < order.index("report"):
             check_machine(context)
@@ -70,12 +70,12 @@ def execute_one(
     words = "".join(f" --{name} {value}" for name, value in options.items())
     remember(run, address, command=stage, options=words)
     before = run.course.order[: run.course.order.index(stage)]
-    with _driven(run, console, address, before) as context:
+    with driven(run, console, address, before) as context:
         _run_stage(context, stage, **options)
 
 
 @contextmanager
-def _driven(run: Run, console: Console | None, address: str | None, unchanged: Iterable[str]) -> Iterator[Context]:
+def driven(run: Run, console: Console | None, address: str | None, unchanged: Iterable[str]) -> Iterator[Context]:
     """The run, locked, with the inputs and for stages ``unchanged`` the spec it began with; workers and tracker end
     with the block."""
     context = Context(run, console or Silent(), address)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from nas_ray.errors import TrackingError
-from nas_ray.search import read_journal, read_outcomes
 from nas_ray.stages._candidates import TrackerListener
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._context import Context
 from nas_ray.stages._run import Run
-from nas_ray.tracking import MlflowTracker
+from nas_ray.tracking import MlflowTracker, Tracker
 
 _WAIT_S = 30.0
 
@@ -23,17 +25,26 @@ def synchronise(run: Run, console: Console | None = None) -> None:
     context = Context(run, console or Silent())
     run.lock()
     try:
-        tracker = context.tracker()
-        if not isinstance(tracker, MlflowTracker):
+        if not run.spec.tracking.enabled:
             raise TrackingError(f"{run.folder}: tracking.enabled is false in its spec, so there is nothing to send.")
-        deliver(tracker, context.console)
-        retell(context)
-        deliver(tracker, context.console)
-        if not tracker.close():
-            raise TrackingError(_unsent(tracker))
+        _send(context.tracker(), partial(retell, context), context.console)
+        from nas_ray.stages.retrain import retrainings  # loads torch
+
+        for retraining in retrainings(context):
+            _send(retraining.tracker, retraining.retell, context.console)
     finally:
         context.close()
         run.unlock()
+
+
+def _send(tracker: Tracker, tell: Callable[[], None], console: Console) -> None:
+    """What waits, then what ``tell`` says."""
+    assert isinstance(tracker, MlflowTracker), "tracking is enabled"
+    deliver(tracker, console)
+    tell()
+    deliver(tracker, console)
+    if not tracker.close():
+        raise TrackingError(_unsent(tracker))
 
 
 def deliver(tracker: MlflowTracker, console: Console) -> None:
@@ -59,13 +70,7 @@ def retell(context: Context) -> None:
     journal = context.path("journal.jsonl")
     if not journal.is_file():
         return
-    listener, rungs = TrackerListener(context.tracker(), context), context.ladder
-    for outcome in read_outcomes(read_journal(journal), context.head_size).values():
-        listener.started(outcome.task)
-        for rung, loss in sorted(outcome.losses.items()):
-            listener.rung(outcome.task, rungs[rung], loss)
-        if outcome.status != "running":
-            listener.ended(outcome.task, outcome)
+    TrackerListener(context.tracker(), context).told(journal)
     if context.run.is_done("report"):
         stage = context.run.course.module("report")
         stage.track(context, stage.build(context))

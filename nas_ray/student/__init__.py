@@ -1,7 +1,7 @@
 """Students as transformers models: untrained, with the weights of a stitched candidate, or from a trained folder."""
 
 from nas_ray.student._folder import TOKENIZER_FILES, Student, load_student, read_student
-from nas_ray.student._models import path_config, stitched_model, untrained_model
+from nas_ray.student._models import path_config, save_model, stitched_model, untrained_model
 from nas_ray.student._record import CARD_FILE, StudentCard, read_card
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "path_config",
     "read_card",
     "read_student",
+    "save_model",
     "stitched_model",
     "untrained_model",
 ]

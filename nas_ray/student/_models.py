@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from nas_ray.modeling import (
     describe_layer,
 )
 from nas_ray.space import Architecture, Path, Start, parts
-from nas_ray.teacher import LayerWeights, Teacher, TeacherBlock, TeacherEmbedding, numerics_of, weights_of
+from nas_ray.teacher import LayerWeights, Teacher, TeacherBlock, TeacherEmbedding, numerics_of, quiet, weights_of
 
 _ACTIVATIONS = {"none": "gelu", "tanh": "gelu_new"}
 
@@ -62,6 +63,12 @@ def stitched_model(student: PathStudent, teacher: Teacher, start: Start, arch_id
     model.embedding, model.layers = embedding, nn.ModuleList(layers)
     model.requires_grad_(True)
     return _settled(model)
+
+
+def save_model(model: Any, folder: FilePath) -> None:
+    """Write the configuration and the weights of ``model``."""
+    with quiet():
+        model.save_pretrained(folder)
 
 
 def _config(

@@ -101,6 +101,27 @@ def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
     assert_mlflow(storage, run)
     columns, _ = read_parquet(run / "tables" / "ranking.parquet")
     assert sorted(columns["block"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    best = json.loads(nas_ray("front", run, "--json").stdout)["candidates"]
+    ids = [word for row in (best[0], best[-1]) for word in ("--candidate", row["candidate_id"])]
+    settings = ("--set", "steps=4", "--set", "judged=2", "--set", "sequences=2")
+    retrained = nas_ray("retrain", run, *ids, *settings, "--address", one_core, "--json")
+    assert retrained.returncode == 0, retrained.stderr
+    assert all((Path(found["folder"]) / "model.safetensors").is_file() for found in json.loads(retrained.stdout))
+    assert_retrained_in_mlflow(storage, {row["candidate_id"] for row in (best[0], best[-1])})
+
+
+def assert_retrained_in_mlflow(storage: Path, ids: set[str]) -> None:
+    """A run a student beside its candidate's, and a summary of their own, none RUNNING."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert all(r.info.status == "FINISHED" for r in runs)
+    students = [r for r in runs if r.data.tags.get("nas_ray.stage") == "retrain"]
+    assert {r.data.tags["nas_ray.candidate_id"] for r in students} == ids
+    assert all(r.data.metrics["test_similarity"] <= 1 for r in students)
+    assert [r.data.tags["nas_ray.kind"] for r in runs].count("summary") == 2
 
 
 def assert_mlflow(storage: Path, run: Path) -> None:

@@ -19,6 +19,7 @@ from nas_ray.errors import StageError
 from nas_ray.search import (
     Asha,
     Journal,
+    Listed,
     Objective,
     Outcome,
     Proposer,
@@ -88,7 +89,7 @@ def open_session(context: Context, order: Order, sets: Sets) -> SearchSession:
         space = SetSpace(order.chosen, sets.points)
         searcher = SetSearcher(space, sets.middle, spec.seed)
     proposer: Proposer[Any] = Proposer(
-        searcher or _Listed(),
+        searcher or Listed(),
         space,
         objectives,
         (),
@@ -107,18 +108,6 @@ def open_session(context: Context, order: Order, sets: Sets) -> SearchSession:
         TrackerListener(context.tracker(), context),
         0,
     )
-
-
-class _Listed:
-    """Nothing beyond the list."""
-
-    name = "order"
-
-    def propose(self, index: int, attempt: int = 0) -> Any:
-        raise AssertionError("all candidates are listed")
-
-    def observe(self, architecture: Any, values: tuple[float, ...] | None, finished: bool) -> None:
-        """Nothing to learn."""
 
 
 def _scheduler(context: Context, order: Order) -> Asha | None:

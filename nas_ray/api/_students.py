@@ -1,0 +1,62 @@
+"""What makes students of a finished run: retrain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nas_ray.api._results import front
+from nas_ray.errors import RunError
+from nas_ray.spec import Retrain, edit
+from nas_ray.stages import Console, Run
+from nas_ray.tables import read_rows
+
+
+def retrain(
+    folder: str | Path,
+    *,
+    bounds: Sequence[Mapping[str, float]] = (),
+    candidates: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    console: Console | None = None,
+) -> list[dict[str, Any]]:
+    """Distil chosen candidates of a finished run into models that transformers loads; resumable.
+
+    Args:
+        bounds: of each (``{"encoder_params": 5e6}``) the best of the run's front within it is chosen.
+        candidates: candidate ids or arch_ids of the run. overrides: ``steps=2000`` and other keys of ``spec.Retrain``.
+
+    Returns:
+        What each student's ``student.json`` says, and its ``folder``: a model with its tokenizer. Equal candidates
+        count once; what the same settings have finished before is not trained again.
+
+    Raises:
+        RunError: the run is not finished, or has no such candidate. SpecError: an unknown key or metric.
+        InfeasibleError: nothing of the front is within a bound. StageError: a student could not be finished.
+    """
+    from nas_ray.stages.retrain import retrain_candidates
+    from nas_ray.student import read_card
+
+    run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
+    if not run.is_done("report"):
+        raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
+    chosen: dict[str, dict[str, Any]] = {}
+    for bound in bounds:
+        row = front(folder, bounds=dict(bound), top=1)["candidates"][0]
+        chosen.setdefault(row["candidate_id"], row)
+    known, _ = read_rows(run.folder / "candidates.parquet")
+    for name in candidates:
+        row = next((row for row in known if name in (row["candidate_id"], row["arch_id"])), None)
+        if row is None:
+            raise RunError(
+                f"{folder}: the run has no candidate '{name}'; accepted: a candidate_id or an arch_id of its "
+                f"candidates.parquet, as `nas-ray front {folder} --json` lists them."
+            )
+        chosen.setdefault(row["candidate_id"], row)
+    if not chosen:
+        raise RunError(f"{folder}: nothing to retrain was named; accepted: bounds, candidates, or both.")
+    folders = retrain_candidates(run, spec, list(chosen.values()), console, address)
+    return [{**asdict(read_card(found)), "folder": str(found)} for found in folders]

@@ -1,0 +1,70 @@
+"""Retraining of chosen students: what they start from, what they learn, for how long."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from nas_ray.spec._frozen import Frozen
+
+
+class Losses(Frozen):
+    """What is learned, by weight; 0 leaves a loss out."""
+
+    hidden: float = Field(1.0, ge=0)
+    """Mean squared error to the teacher's last hidden state, over its variance."""
+    embedding: float = Field(1.0, ge=0)
+    """1 - cosine of the mean-pooled last hidden states of student and teacher."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Losses:
+        if not (self.hidden or self.embedding):
+            raise ValueError("all weights are 0; accepted: at least one above 0")
+        return self
+
+
+class Retrain(Frozen):
+    """Distillation of a whole student, its embedding included, towards the teacher."""
+
+    weights: Literal["supernet", "scratch"] = "supernet"
+    """What students start from: the supernets' weights, stitched and refitted, or the papers' initialisation."""
+    losses: Losses = Losses()
+    steps: int = Field(1000, ge=1)
+    """Training steps; the learning rate falls to 0 at the last."""
+    judged: int = Field(10, ge=1)
+    """How often, at equal distances, a student is judged on *select* and a checkpoint is kept."""
+    sequences: int = Field(16, ge=1)
+    """Sequences of a training step."""
+    learning_rate: float = Field(5e-4, gt=0)
+    """Peak of the linear schedule."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decay."""
+    warmup: float = Field(0.06, ge=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 autocast where the processor multiplies bf16, else fp32."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the teacher computes and students are trained."""
+    cache_bytes: int = Field(2_000_000_000, ge=0)
+    """The teacher's outputs that are kept for all students; the rest is computed again."""
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The steps at which students are judged."""
+        count = min(self.judged, self.steps)
+        return tuple(self.steps * number // count for number in range(1, count + 1))
+
+    @property
+    def overrides(self) -> list[str]:
+        """What differs from the defaults, as ``--set`` takes it."""
+        found = self.model_dump(mode="json", exclude_defaults=True)
+        losses = found.pop("losses", {})
+        return [f"{name}={value}" for name, value in {**found, **{f"losses.{k}": v for k, v in losses.items()}}.items()]
+
+    @property
+    def training(self) -> Retrain:
+        """It without what changes no result."""
+        return self.model_copy(update={"device": "cpu", "cache_bytes": 0})

@@ -1,0 +1,254 @@
+"""After a search: chosen candidates are distilled as Tune trials, each into a model that transformers loads."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas_ray._files import replace_folder, write_text
+from nas_ray.distill import (
+    Assignment,
+    DistillPlan,
+    Losses,
+    Outputs,
+    OutputsConfig,
+    RetrainedStudent,
+    RetrainJudgeConfig,
+    TeacherOutputs,
+    TrainingText,
+    evaluation_arrays,
+)
+from nas_ray.errors import NasRayError, StageError
+from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
+from nas_ray.space import Rung, parse_architecture
+from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
+from nas_ray.stages._candidates import TrackerListener
+from nas_ray.stages._changes import set_aside
+from nas_ray.stages._console import Console
+from nas_ray.stages._context import Context
+from nas_ray.stages._pipeline import driven, remember
+from nas_ray.stages._run import Run
+from nas_ray.stages._starts import write_starts
+from nas_ray.stages.search import run_local
+from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
+from nas_ray.teacher import first_line, load_tokenizer
+from nas_ray.tracking import Tracker
+
+FOLDER = "retrained"
+_MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "retrain.yaml"
+
+
+class Retraining:
+    """Students of one run by one ``Retrain``; another one has a folder and an MLflow summary of its own."""
+
+    def __init__(self, context: Context, spec: Retrain) -> None:
+        self.context, self.spec = context, spec
+        self.name = spec_hash(spec.training)
+        self.folder = context.path(FOLDER) / self.name
+        self.journal = self.folder / "journal.jsonl"
+        self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
+
+    def run(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
+        """Retrain the candidates of ``rows`` (of ``candidates.parquet``) that are not finished; the models' folders.
+
+        Raises:
+            StageError: some could not be finished; what is finished stays, and the same call goes on.
+        """
+        say = self.context.console.say
+        todo = [row for row in rows if not self.model(row).is_dir()]
+        say(f"  {len(rows)} students in {self.folder}, {len(rows) - len(todo)} of them finished before")
+        if not todo:
+            return [self.model(row) for row in rows]
+        write_text(self.folder / _SETTINGS, to_yaml(self.spec))
+        write_starts(self.context, self.spec, self.folder / _STARTS, todo)
+        session = self._session(todo)
+        try:
+            config, arrays, text = self._judging()
+            if self.context.is_local:
+                run_local(session, config.build(arrays, text), self._progress)
+            else:
+                from nas_ray.cluster import run_search, take
+
+                run_search(session, config, arrays, text, max_concurrent=None, progress=self._progress)
+                arrays = take(arrays)
+        finally:
+            session.journal.close()
+        outcomes = [session.outcomes[row["candidate_id"]] for row in todo]
+        for row, outcome in zip(todo, outcomes, strict=True):
+            if outcome.status == "completed":
+                student = config.build(arrays, text).begin(Assignment(row["candidate_id"], row["arch_id"]))
+                self._write_model(row, student.trained(), outcome)
+        self.track()
+        if failed := [outcome for outcome in outcomes if outcome.status != "completed"]:
+            raise StageError(
+                "retrain", f"{len(failed)} of {len(todo)} students were not finished; the first: "
+                f"{failed[0].task.candidate_id} {failed[0].status} ({failed[0].reason}). Its last good checkpoint, if "
+                f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there."
+            )  # fmt: skip
+        return [self.model(row) for row in rows]
+
+    @property
+    def tracker(self) -> Tracker:
+        """Where these students are logged."""
+        return self.context.tracker(f"retrain-{self.name}", f"tracking-retrain-{self.name}.jsonl")
+
+    @property
+    def listener(self) -> TrackerListener:
+        """Passes on what the session tells."""
+        return TrackerListener(self.tracker, self.context, self.ladder, "retrain")
+
+    def retell(self) -> None:
+        """All that is known, as if it happened now."""
+        if self.journal.is_file():
+            self.listener.told(self.journal)
+        self.track()
+
+    def track(self) -> None:
+        """What only the end of a training knows, and the summary."""
+        cards = [read_card(folder) for folder in sorted((self.folder / _MODELS).glob("[!.]*"))]
+        for card in cards:
+            self.tracker.candidate_ended(card.candidate_id, "completed", card.metrics, {"stage": "retrain"})
+        settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
+        files = [self.folder / _SETTINGS, *(self.model(asdict(card)) / CARD_FILE for card in cards)]
+        self.tracker.summary({**settings, "run": self.context.run.run_id}, {"students": len(cards)}, files)
+
+    def model(self, row: Mapping[str, Any]) -> Path:
+        """The folder of the model of a row."""
+        return self.folder / _MODELS / str(row["candidate_id"])
+
+    def _progress(self, session: SearchSession) -> None:
+        steps = [0 if o.rung is None else self.ladder[o.rung].budget for o in session.outcomes.values()]
+        self.context.console.progress(sum(steps), len(steps) * self.spec.steps, "training steps")
+
+    def _session(self, rows: Sequence[dict[str, Any]]) -> SearchSession:
+        """The session of these students, its journal replayed."""
+        context = self.context
+        listed = [(parse_architecture(row["arch_id"], context.head_size), "retrain") for row in rows]
+        file = self.journal
+        ends = read_outcomes(read_journal(file), context.head_size) if file.is_file() else {}
+        if any(row["candidate_id"] in ends and ends[row["candidate_id"]].status == "failed" for row in rows):
+            set_aside(file)  # what failed is tried again, from its last good checkpoint
+        journal = Journal(file)
+        # Students of earlier calls stand in the journal, and count.
+        known = {record["candidate_id"] for record in journal.records if record["kind"] == "suggested"}
+        count = len(known | {row["candidate_id"] for row in rows})
+        proposer: Proposer[Any] = Proposer(
+            Listed(), context.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
+        )
+        return SearchSession(
+            proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size
+        )  # fmt: skip
+
+    def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:
+        """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
+        context, spec = self.context, self.spec
+        text = context.training_text(spec.steps * spec.sequences)
+        splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
+        group = context.spec.text.batch_sequences
+        config = OutputsConfig(context.teacher_source.location, "hidden_state", spec.cache_bytes, spec.device)
+        outputs: Outputs
+        if context.is_local:
+            outputs = TeacherOutputs(config)
+            arrays: list[Any] = [evaluation_arrays(outputs, splits, group)]
+        else:
+            context.connect()
+            from nas_ray.cluster import put, share_outputs
+
+            outputs = shared = share_outputs(f"{context.run.run_id}-{self.name}", config)
+            context.at_close.append(shared.close)
+            arrays = [put(evaluation_arrays(outputs, splits, group))]
+        plan = DistillPlan(
+            steps=spec.rungs,
+            learning_rate=spec.learning_rate,
+            sequences=spec.sequences,
+            weight_decay=spec.weight_decay,
+            warmup=spec.warmup,
+            clip=spec.clip,
+            precision=spec.precision,
+            seed=context.spec.seed,
+            origin=f"{spec.weights} {spec.losses}",
+            folder=self.folder / _CHECKPOINTS,
+            device=spec.device,
+        )
+        judge = RetrainJudgeConfig(
+            name=f"{context.run.run_id} {self.name}",
+            ladder=self.ladder,
+            plan=plan,
+            losses=Losses(**spec.losses.model_dump()),
+            starts=self.folder / _STARTS,
+            ridges=context.spec.tabulate.ridges,
+            test_documents=context.test_documents(),
+            outputs=outputs,
+            group=group,
+        )
+        return judge, arrays, text
+
+    def _write_model(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> None:
+        """Weights, configuration, tokenizer and record, whole or not at all."""
+        with replace_folder(self.model(row)) as temporary:
+            save_model(student.model, temporary)
+            load_tokenizer(self.context.teacher_source).save_pretrained(temporary)
+            self._card(row, student, outcome).write(temporary)
+
+    def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
+        context, spec = self.context, self.spec
+        errors, there = student.token_errors("test")
+        tokens = spec.steps * spec.sequences * context.spec.text.sequence_length
+        return StudentCard(
+            run=context.run.run_id,
+            candidate_id=row["candidate_id"],
+            arch_id=row["arch_id"],
+            kind="paths",
+            teacher=context.spec.teacher,
+            start=context.spec.supernet.start,
+            weights=spec.weights,
+            preset="embedding",
+            loss_weights=spec.losses.model_dump(),
+            steps=spec.steps,
+            tokens=tokens,
+            data=tuple(source.model_dump(include={"source", "share"}) for source in context.spec.text.sources),
+            costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
+            latency_key=context.costs.latency.metadata["key"],
+            metrics={
+                "select_loss": float(outcome.loss or 0.0),
+                "test_loss": float(errors[there].mean()),
+                "test_similarity": student.similarity("test"),
+            },
+            spec_hash=self.name,
+            command=f"nas-ray retrain {shlex.quote(str(context.run.folder))}{options([row], spec)}",
+        )
+
+
+def retrainings(context: Context) -> Iterator[Retraining]:
+    """Those that the run's folder has."""
+    for file in sorted(context.path(FOLDER).glob(f"*/{_SETTINGS}")):
+        yield Retraining(context, parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file)))
+
+
+def options(rows: Sequence[dict[str, Any]], spec: Retrain) -> str:
+    """The command line's options for these students."""
+    words = [word for row in rows for word in ("--candidate", row["candidate_id"])]
+    return "".join(f" {word}" for word in [*words, *(f"--set {found}" for found in spec.overrides)])
+
+
+def retrain_candidates(
+    run: Run, spec: Retrain, rows: Sequence[dict[str, Any]], console: Console | None = None, address: str | None = None
+) -> list[Path]:
+    """Retrain the candidates of ``rows``, those of ``candidates.parquet``, of a finished run; the models' folders.
+
+    Raises:
+        RunError: another process drives the run, or its inputs are not what they were. StageError: see ``Retraining``.
+    """
+    remember(run, address, command="retrain", options=options(rows, spec))
+    with driven(run, console, address, run.course.order) as context:
+        try:
+            return Retraining(context, spec).run(rows)
+        except (NasRayError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise StageError("retrain", f"{type(error).__name__}: {first_line(error)}") from error

@@ -1,0 +1,205 @@
+"""Students of a finished run: retrained, interrupted and resumed to the bit, loaded by transformers, early errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from nas_ray import api
+from nas_ray.cli._main import cli
+from nas_ray.distill import StudentTraining
+from nas_ray.errors import InfeasibleError, ModelError, RunError, SpecError, StageError
+from nas_ray.stages import retrain as stage
+from tests.tiny_trial import candidates_of, nas_ray, write_trial
+
+SCRATCH = ("weights=scratch", "losses.embedding=0")
+QUICK = ("steps=12", "judged=3", "sequences=4", "learning_rate=2e-4")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path, tiny_text_file: Path) -> Path:
+    folder = tmp_path_factory.mktemp("searched")
+    trial = write_trial(folder, tiny_teacher_dir, tiny_text_file)
+    return api.search(str(trial), storage=folder / "runs").folder
+
+
+@pytest.fixture
+def run(searched: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(searched, tmp_path / searched.name))
+
+
+@pytest.fixture(scope="module")
+def family(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Two students, trained without disturbance."""
+    folder = Path(shutil.copytree(searched, tmp_path_factory.mktemp("family") / searched.name))
+    sizes = sorted(row["encoder_params"] for row in api.front(folder)["candidates"])
+    bounds = [{"encoder_params": sizes[0]}, {"encoder_params": sizes[-1]}, {"encoder_params": sizes[-1] + 1}]
+    return folder, api.retrain(folder, bounds=bounds, overrides=QUICK)
+
+
+def weights(student: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return load_file(Path(student["folder"]) / "model.safetensors")
+
+
+def test_a_family_is_within_its_bounds_and_starts_where_the_search_ended(
+    family: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    folder, students = family
+    rows = {row["candidate_id"]: row for row in candidates_of(folder)}
+    assert len(students) == 2  # two bounds have the same best
+    for student in students:
+        model = AutoModel.from_pretrained(student["folder"])
+        row = rows[student["candidate_id"]]
+        encoder = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("embedding."))
+        assert encoder == row["encoder_params"] == student["costs"]["encoder_params"]
+        assert student["arch_id"] == row["arch_id"] == model.config.arch_id
+        assert student["metrics"]["test_loss"] < 1.2 * row["test_loss"]  # a dozen small steps from refitted weights
+        assert -1 < student["metrics"]["test_similarity"] <= 1
+        assert student["tokens"] == 12 * 4 * 32
+        tokenizer = AutoTokenizer.from_pretrained(student["folder"])
+        found = tokenizer("the old ship", return_tensors="pt")
+        found.pop("token_type_ids", None)
+        assert model(**found).last_hidden_state.shape[-1] == 64
+
+
+def test_asked_again_it_is_only_told(family: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, students = family
+    before = {file: file.stat().st_mtime_ns for file in Path(students[0]["folder"]).parent.rglob("*")}
+    found = api.retrain(folder, candidates=[students[0]["arch_id"]], overrides=(*QUICK, "cache_bytes=1"))
+    assert found == students[:1]
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+
+
+def test_interrupted_at_every_judgement_it_ends_as_if_undisturbed(
+    family: tuple[Path, list[dict[str, Any]]], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, students = family
+    advance, calls = StudentTraining.advance, 0
+
+    def stops(self: StudentTraining, to: int) -> None:
+        nonlocal calls
+        advance(self, to)
+        calls += 1
+        if calls % 2 == 0:  # its checkpoint is ahead of the journal
+            raise KeyboardInterrupt
+
+    ids, interruptions = [student["candidate_id"] for student in students], 0
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentTraining, "advance", stops)
+        while True:
+            try:
+                found = api.retrain(run, candidates=ids, overrides=QUICK)
+                break
+            except KeyboardInterrupt:
+                interruptions += 1
+    assert interruptions >= 2
+    for a, b in zip(found, students, strict=True):
+        assert a["metrics"] == b["metrics"]
+        left, right = weights(a), weights(b)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_from_scratch_it_learns_from_the_papers_initialisation(run: Path) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    (student,) = api.retrain(run, candidates=[best], overrides=(*QUICK, "learning_rate=3e-3", *SCRATCH))
+    assert student["weights"] == "scratch"
+    assert student["loss_weights"] == {"hidden": 1.0, "embedding": 0.0}
+    records = map(json.loads, (Path(student["folder"]).parents[1] / "journal.jsonl").read_text().splitlines())
+    first, _, last = (record["loss"] for record in records if record["kind"] == "rung")
+    assert last < first
+    start = Path(student["folder"]).parent.parent / "starts" / best
+    assert 0.015 < float(AutoModel.from_pretrained(start).embedding.words.weight.detach().std()) < 0.025
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    from nas_ray.distill import _retrain
+
+    real, calls = _retrain.normalised_mse, 0
+
+    def breaks(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return real(*arguments) * (float("nan") if calls > 7 else 1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_retrain, "normalised_mse", breaks)
+        with pytest.raises(StageError, match=r"1 of 1 students were not finished.*the loss of step 6 is nan"):
+            api.retrain(run, candidates=[best], overrides=QUICK)
+    (file,) = run.glob("retrained/*/students/*/step-*.safetensors")
+    assert file.stem.endswith("4")
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(file).values())
+    (student,) = api.retrain(run, candidates=[best], overrides=QUICK)  # tried again, from there
+    assert student["steps"] == 12
+
+
+def test_a_full_disk_leaves_no_half_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.StudentCard, "write", full)
+        with pytest.raises(StageError, match="No space left on device"):
+            api.retrain(run, candidates=[best], overrides=QUICK)
+    assert not list(run.glob("retrained/*/models/*"))
+    assert not list(run.glob("retrained/*/models/.*"))
+    assert len(api.retrain(run, candidates=[best], overrides=QUICK)) == 1
+
+
+def test_a_truncated_start_is_named(run: Path) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    api.retrain(run, candidates=[best], overrides=QUICK)
+    (start,) = run.glob("retrained/*/starts/*/model.safetensors")
+    start.write_bytes(start.read_bytes()[:1000])
+    shutil.rmtree(next(run.glob("retrained/*/models")))
+    with pytest.raises(ModelError, match=r"starts/.*model.safetensors: cannot be loaded"):
+        api.retrain(run, candidates=[best], overrides=QUICK)
+
+
+def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
+    with pytest.raises(RunError, match="has no candidate 'nobody'; accepted: a candidate_id or an arch_id"):
+        api.retrain(run, candidates=["nobody"])
+    with pytest.raises(RunError, match="nothing to retrain was named"):
+        api.retrain(run)
+    with pytest.raises(InfeasibleError, match="the smallest encoder_params of the front"):
+        api.retrain(run, bounds=[{"encoder_params": 10}])
+    with pytest.raises(SpecError, match="unknown bound 'weight'"):
+        api.retrain(run, bounds=[{"weight": 10}])
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    with pytest.raises(SpecError, match=r"unknown key 'step'; known: .*Did you mean 'steps'"):
+        api.retrain(run, candidates=[best], overrides=["step=3"])
+    with pytest.raises(SpecError, match="all weights are 0"):
+        api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
+    assert not (run / "retrained").exists()
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["stages"]["report"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="is not finished; go on with `nas-ray resume"):
+        api.retrain(run, candidates=[best])
+
+
+def test_the_command(run: Path) -> None:
+    size = api.front(run)["candidates"][-1]["encoder_params"]
+    settings = [argument for value in QUICK for argument in ("--set", value)]
+    found = nas_ray("retrain", run, "--max-encoder-params", str(size), *settings)
+    assert found.returncode == 0, found.stderr
+    assert "students to start from" in found.stdout + found.stderr
+    assert "similarity" in found.stdout
+    again = CliRunner().invoke(cli, ["retrain", str(run), "--max-encoder-params", str(size), *settings, "--json"])
+    (student,) = json.loads(again.stdout)
+    assert (Path(student["folder"]) / "model.safetensors").is_file()
+    nothing = CliRunner().invoke(cli, ["retrain", str(run)])
+    assert nothing.exit_code == 2
+    assert "name what to retrain" in nothing.output
