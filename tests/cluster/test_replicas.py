@@ -52,6 +52,7 @@ def step(storage: Path, block: int) -> int:
     return max((int(f.stem[5:]) for f in storage.glob(f"tiny-*/supernet/block-{block}/step-*.json")), default=-1)
 
 
+@pytest.mark.proof
 def test_two_replicas_of_which_two_are_killed_end_with_a_front(
     cluster: str, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:
