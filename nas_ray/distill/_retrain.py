@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError
-from nas_ray.distill._outputs import Outputs, outputs_of
+from nas_ray.distill._outputs import Outputs
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
@@ -56,7 +56,6 @@ class RetrainJudgeConfig:
     ridges: tuple[float, ...]
     test_documents: NDArray[Any]
     outputs: Outputs
-    group: int  # sequences that the teacher reads at a time
 
     @property
     def key(self) -> str:
@@ -166,7 +165,8 @@ class RetrainedStudent:
 
         def prepare(step: int) -> Callable[[], Tensor]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
-            target = torch.from_numpy(outputs_of(config.outputs, text, chosen, config.group))
+            # Students read the same sequences at the same step, so a step is what is computed and kept for all of them.
+            target = torch.from_numpy(config.outputs.groups({step: text.take(chosen)})[step])
             batch = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
             return lambda: judge.loss(head(student(batch.ids, batch.mask)), batch, judge.variance)
 

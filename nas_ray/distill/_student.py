@@ -42,6 +42,10 @@ class TrainingText:
         """Sequences ``first`` to ``last``."""
         return TrainingText(self.ids[first:last], None if self.mask is None else self.mask[first:last])
 
+    def take(self, chosen: list[int]) -> TrainingText:
+        """These sequences."""
+        return TrainingText(self.ids[chosen], None if self.mask is None else self.mask[chosen])
+
     def rows(self, chosen: list[int], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Ids and mask of these sequences."""
         mask = None if self.mask is None else torch.from_numpy(self.mask[chosen]).to(device)

@@ -7,21 +7,13 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
-from nas_ray.modeling import NasRayModel
+from nas_ray.modeling import AUTO_CLASSES, NasRayModel
 from nas_ray.student import TOKENIZER_FILES, Student
 from nas_ray.teacher import quiet
 
-_HEADS = (
-    "MaskedLM",
-    "SequenceClassification",
-    "TokenClassification",
-    "QuestionAnswering",
-    "MultipleChoice",
-)
 AUTO_MAP = {
     "AutoConfig": "configuration_nas_ray.NasRayConfig",
-    "AutoModel": "modeling_nas_ray.NasRayModel",
-    **{f"AutoModelFor{head}": f"modeling_nas_ray.NasRayFor{head}" for head in _HEADS},
+    **{auto: f"modeling_nas_ray.{model.__name__}" for auto, model in AUTO_CLASSES.items()},
 }
 
 

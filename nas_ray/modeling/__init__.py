@@ -30,18 +30,20 @@ from nas_ray.modeling.operations_nas_ray import (
     init_weights,
 )
 
+AUTO_CLASSES: dict[str, type[NasRayPreTrainedModel]] = {
+    "AutoModel": NasRayModel,
+    "AutoModelForMaskedLM": NasRayForMaskedLM,
+    "AutoModelForSequenceClassification": NasRayForSequenceClassification,
+    "AutoModelForTokenClassification": NasRayForTokenClassification,
+    "AutoModelForQuestionAnswering": NasRayForQuestionAnswering,
+    "AutoModelForMultipleChoice": NasRayForMultipleChoice,
+}
 transformers.AutoConfig.register(NasRayConfig.model_type, NasRayConfig, exist_ok=True)
-for _auto, _model in (
-    (transformers.AutoModel, NasRayModel),
-    (transformers.AutoModelForMaskedLM, NasRayForMaskedLM),
-    (transformers.AutoModelForSequenceClassification, NasRayForSequenceClassification),
-    (transformers.AutoModelForTokenClassification, NasRayForTokenClassification),
-    (transformers.AutoModelForQuestionAnswering, NasRayForQuestionAnswering),
-    (transformers.AutoModelForMultipleChoice, NasRayForMultipleChoice),
-):
-    _auto.register(NasRayConfig, _model, exist_ok=True)
+for _auto, _model in AUTO_CLASSES.items():
+    getattr(transformers, _auto).register(NasRayConfig, _model, exist_ok=True)
 
 __all__ = [
+    "AUTO_CLASSES",
     "Attention",
     "FeedForward",
     "NasRayConfig",

@@ -67,14 +67,20 @@ class Retraining:
         write_text(self.folder / _SETTINGS, to_yaml(self.spec))
         write_starts(self.context, self.spec, self.folder / _STARTS, todo)
         session = self._session(todo)
+
+        def progress(now: SearchSession) -> None:
+            rungs = [now.outcomes[row["candidate_id"]].rung for row in todo if row["candidate_id"] in now.outcomes]
+            steps = sum(self.ladder[rung].budget for rung in rungs if rung is not None)
+            self.context.console.progress(steps, len(todo) * self.spec.steps, "training steps")
+
         try:
             config, arrays, text = self._judging()
             if self.context.is_local:
-                run_local(session, config.build(arrays, text), self._progress)
+                run_local(session, config.build(arrays, text), progress)
             else:
                 from nas_ray.cluster import run_search, take
 
-                run_search(session, config, arrays, text, max_concurrent=None, progress=self._progress)
+                run_search(session, config, arrays, text, max_concurrent=None, progress=progress)
                 arrays = take(arrays)
         finally:
             session.journal.close()
@@ -110,7 +116,8 @@ class Retraining:
 
     def track(self) -> None:
         """What only the end of a training knows, and the summary."""
-        cards = [read_card(folder) for folder in sorted((self.folder / _MODELS).glob("[!.]*"))]
+        found = {folder.name: read_card(folder) for folder in sorted((self.folder / _MODELS).glob("[!.]*"))}
+        cards = [card for name, card in found.items() if name == card.candidate_id]  # exports may lie beside them
         for card in cards:
             self.tracker.candidate_ended(card.candidate_id, "completed", card.metrics, {"stage": "retrain"})
         settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
@@ -120,10 +127,6 @@ class Retraining:
     def model(self, row: Mapping[str, Any]) -> Path:
         """The folder of the model of a row."""
         return self.folder / _MODELS / str(row["candidate_id"])
-
-    def _progress(self, session: SearchSession) -> None:
-        steps = [0 if o.rung is None else self.ladder[o.rung].budget for o in session.outcomes.values()]
-        self.context.console.progress(sum(steps), len(steps) * self.spec.steps, "training steps")
 
     def _session(self, rows: Sequence[dict[str, Any]]) -> SearchSession:
         """The session of these students, its journal replayed."""
@@ -184,7 +187,6 @@ class Retraining:
             ridges=context.spec.tabulate.ridges,
             test_documents=context.test_documents(),
             outputs=outputs,
-            group=group,
         )
         return judge, arrays, text
 

@@ -118,6 +118,11 @@ def test_a_finer_epsilon_goes_on_from_what_was_trained(
     assert (finer / "journal.jsonl").read_bytes() == again
 
 
+def test_its_students_are_not_retrained(finished: Path) -> None:
+    with pytest.raises(RunError, match="a run of kind uniform; accepted: a run of kind paths"):
+        api.retrain(finished, candidates=[winner_of(finished)])
+
+
 @pytest.mark.parametrize("extraction", [{"hyperparameter_sets": [{"learning_rate": 1e-3}, {"sequences": 2}]}, {}])
 def test_killed_at_any_report_it_ends_as_if_undisturbed(
     tmp_path: Path,
