@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from nas_ray.distill import (
     Outputs,
     OutputsConfig,
     RetrainedStudent,
+    RetrainJudge,
     RetrainJudgeConfig,
     TeacherOutputs,
     TrainingText,
@@ -74,20 +75,13 @@ class Retraining:
             self.context.console.progress(steps, len(todo) * self.spec.steps, "training steps")
 
         try:
-            config, arrays, text = self._judging()
-            if self.context.is_local:
-                run_local(session, config.build(arrays, text), progress)
-            else:
-                from nas_ray.cluster import run_search, take
-
-                run_search(session, config, arrays, text, max_concurrent=None, progress=progress)
-                arrays = take(arrays)
+            judge = self._train(session, progress)
         finally:
             session.journal.close()
         outcomes = [session.outcomes[row["candidate_id"]] for row in todo]
         for row, outcome in zip(todo, outcomes, strict=True):
             if outcome.status == "completed":
-                student = config.build(arrays, text).begin(Assignment(row["candidate_id"], row["arch_id"]))
+                student = judge.begin(Assignment(row["candidate_id"], row["arch_id"]))
                 self._write_model(row, student.trained(), outcome)
         self.track()
         if failed := [outcome for outcome in outcomes if outcome.status != "completed"]:
@@ -146,6 +140,18 @@ class Retraining:
         return SearchSession(
             proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size
         )  # fmt: skip
+
+    def _train(self, session: SearchSession, progress: Callable[[SearchSession], None]) -> RetrainJudge:
+        """All students to their ends; a judge that knows them."""
+        config, arrays, text = self._judging()
+        if self.context.is_local:
+            judge = config.build(arrays, text)
+            run_local(session, judge, progress)
+            return judge
+        from nas_ray.cluster import run_search, take
+
+        run_search(session, config, arrays, text, max_concurrent=None, progress=progress)
+        return config.build(take(arrays), text)
 
     def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
@@ -217,7 +223,7 @@ class Retraining:
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
             latency_key=context.costs.latency.metadata["key"],
             metrics={
-                "select_loss": float(outcome.loss or 0.0),
+                "select_weighted_loss": float(outcome.loss or 0.0),
                 "test_loss": float(errors[there].mean()),
                 "test_similarity": student.similarity("test"),
             },
