@@ -43,8 +43,6 @@ def retrain(
     run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
-    if run.space_spec.kind != "paths":
-        raise RunError(f"{folder}: a run of kind {run.space_spec.kind}; accepted: a run of kind paths.")
     chosen: dict[str, dict[str, Any]] = {}
     for bound in bounds:
         row = front(folder, bounds=dict(bound), top=1)["candidates"][0]

@@ -17,6 +17,7 @@ from nas_ray.distill._retrain import Encoder, Losses, RetrainedStudent, RetrainJ
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import ShrinkPlan, is_shrunk, path_bins, shrink_once
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan
+from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
@@ -70,5 +71,6 @@ __all__ = [
     "shrink_once",
     "step_paths",
     "stratified_sample",
+    "teacher_inheritance",
     "train",
 ]

@@ -27,8 +27,9 @@ class Losses(Frozen):
 class Retrain(Frozen):
     """Distillation of a whole student, its embedding included, towards the teacher."""
 
-    weights: Literal["supernet", "scratch"] = "supernet"
-    """What students start from: the supernets' weights, stitched and refitted, or the papers' initialisation."""
+    weights: Literal["auto", "supernet", "teacher", "scratch"] = "auto"
+    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
+    sizes layer by layer (kind uniform); `scratch`, the papers' initialisation. `auto`: the first or the second."""
     losses: Losses = Losses()
     steps: int = Field(1000, ge=1)
     """Training steps; the learning rate falls to 0 at the last."""

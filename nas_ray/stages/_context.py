@@ -179,6 +179,11 @@ class Context:
         surrogates = Surrogates(shape.vocab_size, shape.num_positions, text.sequence_length)
         return UniformCosts(surrogates, PartTable.read(self.path("tables/latency.parquet")))
 
+    @property
+    def latency(self) -> PartTable:
+        """The latency table of either kind of space."""
+        return self.uniform_costs.latency if self.is_uniform else self.costs.latency
+
     def costs_of(self, architecture: Architecture | UniformArchitecture) -> dict[str, float]:
         """All costs of an architecture of either kind."""
         if isinstance(architecture, UniformArchitecture):

@@ -26,7 +26,7 @@ from nas_ray.distill import (
 )
 from nas_ray.errors import NasRayError, StageError
 from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
-from nas_ray.space import Rung, parse_architecture
+from nas_ray.space import Rung, parse_any
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
 from nas_ray.stages._candidates import TrackerListener
 from nas_ray.stages._changes import set_aside
@@ -34,7 +34,7 @@ from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
-from nas_ray.stages._starts import write_starts
+from nas_ray.stages._starts import weights_of, write_starts
 from nas_ray.stages.search import run_local
 from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
 from nas_ray.teacher import first_line, load_tokenizer
@@ -48,8 +48,8 @@ class Retraining:
     """Students of one run by one ``Retrain``; another one has a folder and an MLflow summary of its own."""
 
     def __init__(self, context: Context, spec: Retrain) -> None:
-        self.context, self.spec = context, spec
-        self.name = spec_hash(spec.training)
+        self.context, self.spec = context, spec.model_copy(update={"weights": weights_of(context, spec)})
+        self.name = spec_hash(self.spec.training)
         self.folder = context.path(FOLDER) / self.name
         self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
@@ -125,7 +125,7 @@ class Retraining:
     def _session(self, rows: Sequence[dict[str, Any]]) -> SearchSession:
         """The session of these students, its journal replayed."""
         context = self.context
-        listed = [(parse_architecture(row["arch_id"], context.head_size), "retrain") for row in rows]
+        listed = [(parse_any(row["arch_id"], context.head_size), "retrain") for row in rows]
         file = self.journal
         ends = read_outcomes(read_journal(file), context.head_size) if file.is_file() else {}
         if any(row["candidate_id"] in ends and ends[row["candidate_id"]].status == "failed" for row in rows):
@@ -135,7 +135,7 @@ class Retraining:
         known = {record["candidate_id"] for record in journal.records if record["kind"] == "suggested"}
         count = len(known | {row["candidate_id"] for row in rows})
         proposer: Proposer[Any] = Proposer(
-            Listed(), context.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
+            Listed(), context.run.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
         )
         return SearchSession(
             proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size
@@ -211,9 +211,9 @@ class Retraining:
             run=context.run.run_id,
             candidate_id=row["candidate_id"],
             arch_id=row["arch_id"],
-            kind="paths",
+            kind=context.run.space_spec.kind,
             teacher=context.spec.teacher,
-            start=context.spec.supernet.start,
+            start="scratch" if context.is_uniform else context.spec.supernet.start,
             weights=spec.weights,
             preset="embedding",
             loss_weights=spec.losses.model_dump(),
@@ -221,7 +221,7 @@ class Retraining:
             tokens=tokens,
             data=tuple(source.model_dump(include={"source", "share"}) for source in context.spec.text.sources),
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
-            latency_key=context.costs.latency.metadata["key"],
+            latency_key=context.latency.metadata["key"],
             metrics={
                 "select_weighted_loss": float(outcome.loss or 0.0),
                 "test_loss": float(errors[there].mean()),

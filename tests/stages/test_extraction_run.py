@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,19 @@ def test_a_finer_epsilon_goes_on_from_what_was_trained(
     assert (finer / "journal.jsonl").read_bytes() == again
 
 
-def test_its_students_are_not_retrained(finished: Path) -> None:
-    with pytest.raises(RunError, match="a run of kind uniform; accepted: a run of kind paths"):
-        api.retrain(finished, candidates=[winner_of(finished)])
+def test_its_winner_is_retrained_into_a_plain_model(finished: Path, tmp_path: Path) -> None:
+    run, winner = Path(shutil.copytree(finished, tmp_path / finished.name)), winner_of(finished)
+    settings = ["steps=12", "judged=2", "sequences=4", "learning_rate=1e-3"]
+    (student,) = api.retrain(run, candidates=[winner], overrides=settings)
+    model = transformers.BertModel.from_pretrained(student["folder"], add_pooling_layer=False)
+    assert sum(p.numel() for p in model.parameters()) == student["costs"]["params"]
+    assert (student["kind"], student["weights"], student["start"]) == ("uniform", "teacher", "scratch")
+    (plain,) = api.retrain(run, candidates=[winner], overrides=[*settings, "weights=scratch"])
+    assert student["metrics"]["test_loss"] < plain["metrics"]["test_loss"]
+    with pytest.raises(
+        SpecError, match="weights: supernet, in a run of kind uniform; accepted: auto, teacher, scratch"
+    ):
+        api.retrain(run, candidates=[winner], overrides=["weights=supernet"])
 
 
 @pytest.mark.parametrize("extraction", [{"hyperparameter_sets": [{"learning_rate": 1e-3}, {"sequences": 2}]}, {}])
