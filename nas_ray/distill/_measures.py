@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     mask: Tensor | None
     target: Tensor
 
+    def parts(self, count: int) -> list[Batch]:
+        """``count`` equal parts of its sequences."""
+        masks = [None] * count if self.mask is None else self.mask.chunk(count)
+        return [Batch(*part) for part in zip(self.ids.chunk(count), masks, self.target.chunk(count), strict=True)]
+
 
 class Measure(Protocol):
     """An error: its trained head, its loss in training, its value at a rung, and that of every token of a split."""

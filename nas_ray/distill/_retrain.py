@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ class RetrainJudgeConfig:
     ladder: tuple[Rung, ...]
     plan: DistillPlan
     losses: Losses
+    accumulation: int
     starts: Path
     ridges: tuple[float, ...]
     test_documents: NDArray[Any]
@@ -143,6 +144,10 @@ class RetrainedStudent:
         states = self.judge.evaluation.states(split)
         return float(similarities(self.outputs(split), states.targets, states.mask).mean())
 
+    def _loss(self, batch: Batch) -> Tensor:
+        """That of a batch in training."""
+        return self.judge.loss(self._head(self._student(batch.ids, batch.mask)), batch, self.judge.variance)
+
     def _select(self) -> float:
         states = self.judge.evaluation.states("select")
         batch = Batch(self.judge.evaluation.ids["select"], states.mask, states.targets)
@@ -159,18 +164,17 @@ class RetrainedStudent:
 
     @cached_property
     def _training(self) -> StudentTraining:
-        judge, config, text = self.judge, self.judge.config, self.judge.text
+        config, text = self.judge.config, self.judge.text
         plan = config.plan.of(self.assignment.hyperparameters)
-        student, head = self._student, self._head
 
-        def prepare(step: int) -> Callable[[], Tensor]:
+        def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
             # Students read the same sequences at the same step, so a step is what is computed and kept for all of them.
             target = torch.from_numpy(config.outputs.groups({step: text.take(chosen)})[step])
-            batch = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
-            return lambda: judge.loss(head(student(batch.ids, batch.mask)), batch, judge.variance)
+            whole = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
+            return [partial(self._loss, part) for part in whole.parts(config.accumulation)]
 
-        both = nn.ModuleDict({"student": student, "head": head})
+        both = nn.ModuleDict({"student": self._student, "head": self._head})
         return StudentTraining(both, plan, self.assignment.candidate_id, prepare)
 
 

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -86,11 +86,12 @@ class DistillPlan:
 class StudentTraining:
     """The training of one student, from its newest checkpoint on.
 
-    ``prepare`` readies a step, without gradients or autocast, and returns what computes its loss.
+    ``prepare`` readies a step, without gradients or autocast, and returns what computes its loss: one call, or several
+    whose mean it is, computed and differentiated in turn.
     """
 
     def __init__(
-        self, student: nn.Module, plan: DistillPlan, name: str, prepare: Callable[[int], Callable[[], Tensor]]
+        self, student: nn.Module, plan: DistillPlan, name: str, prepare: Callable[[int], Sequence[Callable[[], Tensor]]]
     ) -> None:
         self.plan, self.prepare = plan, prepare
         self.trainer = Trainer(
@@ -110,9 +111,10 @@ class StudentTraining:
         if to <= self.step:
             return
         for step in range(self.step, to):
-            (loss,) = self.trainer.step(step, [self.prepare(step)])
-            if not math.isfinite(loss):
-                raise StageError("distillation", f"the loss of step {step} is {loss}; try a lower learning_rate.")
+            losses = self.trainer.step(step, self.prepare(step))
+            if not all(map(math.isfinite, losses)):
+                found = " and ".join(map(str, losses))
+                raise StageError("distillation", f"the loss of step {step} is {found}; try a lower learning_rate.")
             if self.plan.weight_bound is not None:
                 self._bound(self.plan.weight_bound)
         self.step = to
@@ -154,11 +156,11 @@ def stitched_training(
     student = PathStudent(stitched.embedding, [copy.deepcopy(stage) for stage in stitched.stages]).eval()
     student.stages.requires_grad_(True)
 
-    def prepare(step: int) -> Callable[[], Tensor]:
+    def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
         ids, mask = text.rows(text.chosen(plan.seed, step, plan.sequences))
         with torch.no_grad():
             target = teacher.hidden_states(ids, mask)[-1]
-        return lambda: normalised_mse(student(ids, mask), target, mask, variance)
+        return [lambda: normalised_mse(student(ids, mask), target, mask, variance)]
 
     return student, StudentTraining(student, plan, name, prepare)
 

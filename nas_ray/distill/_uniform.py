@@ -134,11 +134,11 @@ class UniformCandidate:
         student.to(plan.device)
         head = measure.head(student, plan.seed + 1).to(plan.device)
 
-        def prepare(step: int) -> Callable[[], Tensor]:
+        def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
             target = torch.from_numpy(outputs_of(config.outputs, text, chosen, config.group))
             batch = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
-            return lambda: measure.loss(student(batch.ids, batch.mask), head, batch)
+            return [lambda: measure.loss(student(batch.ids, batch.mask), head, batch)]
 
         both = nn.ModuleDict({"student": student, "head": head})
         return _Trained(student, head, StudentTraining(both, plan, self.assignment.candidate_id, prepare))

@@ -37,6 +37,8 @@ class Retrain(Frozen):
     """How often, at equal distances, a student is judged on *select* and a checkpoint is kept."""
     sequences: int = Field(16, ge=1)
     """Sequences of a training step."""
+    accumulation: int = Field(1, ge=1)
+    """Equal parts of these that are computed one after the other, in less memory; their gradients are added up."""
     learning_rate: float = Field(5e-4, gt=0)
     """Peak of the linear schedule."""
     weight_decay: float = Field(0.01, ge=0)
@@ -51,6 +53,14 @@ class Retrain(Frozen):
     """Where the teacher computes and students are trained."""
     cache_bytes: int = Field(2_000_000_000, ge=0)
     """The teacher's outputs that are kept for all students; the rest is computed again."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Retrain:
+        if self.sequences % self.accumulation:
+            raise ValueError(
+                f"accumulation is {self.accumulation}, sequences are {self.sequences}; accepted: a divisor of them"
+            )
+        return self
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -180,7 +180,7 @@ class Retraining:
             clip=spec.clip,
             precision=spec.precision,
             seed=context.spec.seed,
-            origin=f"{spec.weights} {spec.losses}",
+            origin=f"{spec.weights} {spec.losses} {spec.accumulation}",
             folder=self.folder / _CHECKPOINTS,
             device=spec.device,
         )
@@ -189,6 +189,7 @@ class Retraining:
             ladder=self.ladder,
             plan=plan,
             losses=Losses(**spec.losses.model_dump()),
+            accumulation=spec.accumulation,
             starts=self.folder / _STARTS,
             ridges=context.spec.tabulate.ridges,
             test_documents=context.test_documents(),

@@ -143,6 +143,15 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypat
     assert student["steps"] == 12
 
 
+def test_in_parts_it_learns_the_same_in_less_memory(family: tuple[Path, list[dict[str, Any]]], run: Path) -> None:
+    whole = family[1][0]
+    (parts,) = api.retrain(run, candidates=[whole["candidate_id"]], overrides=(*QUICK, "accumulation=4"))
+    assert parts["folder"].rpartition("retrained")[2] != whole["folder"].rpartition("retrained")[2]
+    for name, value in whole["metrics"].items():
+        assert parts["metrics"][name] == pytest.approx(value, rel=0.01)
+    assert parts["metrics"] != whole["metrics"]
+
+
 def test_a_full_disk_leaves_no_half_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
 
@@ -182,6 +191,8 @@ def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
         api.retrain(run, candidates=[best], overrides=["step=3"])
     with pytest.raises(SpecError, match="all weights are 0"):
         api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
+    with pytest.raises(SpecError, match="accumulation is 3, sequences are 4; accepted: a divisor"):
+        api.retrain(run, candidates=[best], overrides=(*QUICK, "accumulation=3"))
     assert not (run / "retrained").exists()
     manifest = json.loads((run / "manifest.json").read_text())
     del manifest["stages"]["report"]
