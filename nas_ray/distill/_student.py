@@ -71,6 +71,7 @@ class DistillPlan:
     folder: Path
     weight_bound: float | None = None
     device: str = "cpu"
+    kept: int = 1  # checkpoints; of two the older stands in for a damaged one
 
     def of(self, hyperparameters: Mapping[str, Any]) -> DistillPlan:
         """The plan with a candidate's own hyperparameters."""
@@ -131,7 +132,7 @@ class StudentTraining:
         if not is_last:  # a finished student needs no optimizer
             tensors |= {f"trainer/{name}": tensor for name, tensor in self.trainer.state().items()}
         with suppress(OSError):  # a full disk ends the keeping, not the training: it can be done again to the bit
-            self.checkpoints.save(self.step, tensors, {"key": self.plan.key}, keep=1)
+            self.checkpoints.save(self.step, tensors, {"key": self.plan.key}, keep=self.plan.kept)
 
     @torch.no_grad()
     def _resume(self) -> None:

@@ -183,6 +183,7 @@ class Retraining:
             origin=f"{spec.weights} {spec.losses} {spec.accumulation}",
             folder=self.folder / _CHECKPOINTS,
             device=spec.device,
+            kept=2,
         )
         judge = RetrainJudgeConfig(
             name=f"{context.run.run_id} {self.name}",

@@ -152,6 +152,33 @@ def test_in_parts_it_learns_the_same_in_less_memory(family: tuple[Path, list[dic
     assert parts["metrics"] != whole["metrics"]
 
 
+def test_of_a_truncated_checkpoint_the_one_before_stands_in(
+    family: tuple[Path, list[dict[str, Any]]], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = family[1][0]
+    advance, steps = StudentTraining.advance, []
+
+    def stops(self: StudentTraining, to: int) -> None:
+        steps.append(self.step)
+        if to == 12:
+            raise KeyboardInterrupt
+        advance(self, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentTraining, "advance", stops)
+        with pytest.raises(KeyboardInterrupt):
+            api.retrain(run, candidates=[whole["candidate_id"]], overrides=QUICK)
+        newest = max(run.glob("retrained/*/students/*/step-*.safetensors"))
+        assert newest.stem.endswith("8")
+        newest.write_bytes(newest.read_bytes()[:1000])
+        steps.clear()
+        with pytest.raises(KeyboardInterrupt):
+            api.retrain(run, candidates=[whole["candidate_id"]], overrides=QUICK)
+        assert steps == [4]
+    (student,) = api.retrain(run, candidates=[whole["candidate_id"]], overrides=QUICK)
+    assert student["metrics"] == whole["metrics"]
+
+
 def test_a_full_disk_leaves_no_half_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
 
