@@ -62,7 +62,7 @@ def _clear_left_over(target: Path) -> None:
     for path in list(target.parent.iterdir()):
         start, _, kind = path.name.rpartition(".")
         name, _, process = start.rpartition(".")
-        if name != f".{target.name}" or kind not in ("new", "old") or not process.isdigit() or _is_alive(int(process)):
+        if name != f".{target.name}" or kind not in ("new", "old") or not process.isdigit() or _is_other(int(process)):
             continue
         if kind == "old" and not target.exists():
             path.rename(target)
@@ -70,7 +70,10 @@ def _clear_left_over(target: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def _is_other(process: int) -> bool:
+    """Whether it lives and is not this one, which may have the number of one that was killed (a container's)."""
+    if process == os.getpid():
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_ray.errors import RunError, SpecError, unknown
-from nas_ray.stages import Console, Run, Silent
+from nas_ray.stages import Console, Run, Silent, retraining_part, tracked_as
 from nas_ray.stages import tracking_uri as uri_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def export(
 
     card = read_card(place)
     uri = tracking_uri or _uri_of_run(place, card.run)
-    source = find_source_run(uri, card.mlflow_run_id, card.run, card.candidate_id)  # before minutes are spent
+    runs = (tracked_as(card.run, retraining_part(card.spec_hash)), card.run)
+    source = find_source_run(uri, card.mlflow_run_id, runs, card.candidate_id)  # before minutes are spent
     exported = export_student(place, target, Wanted(format, quantize, sentence), shown.say)
     tags = {
         "nas_ray.run": card.run,

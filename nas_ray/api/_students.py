@@ -9,8 +9,10 @@ from typing import Any
 
 from nas_ray.api._results import front
 from nas_ray.errors import RunError
+from nas_ray.search import task_id
+from nas_ray.space import parse_any
 from nas_ray.spec import Retrain, edit
-from nas_ray.stages import Console, Run
+from nas_ray.stages import Console, Context, Run
 from nas_ray.tables import read_rows
 
 
@@ -34,7 +36,7 @@ def retrain(
         count once; what the same settings have finished before is not trained again.
 
     Raises:
-        RunError: the run is not finished, or has no such candidate. SpecError: an unknown key or metric.
+        RunError: the run is not finished, has no such candidate, or it is the teacher. SpecError: an unknown key.
         InfeasibleError: nothing of the front is within a bound. StageError: a student could not be finished.
     """
     from nas_ray.stages.retrain import retrain_candidates
@@ -43,18 +45,25 @@ def retrain(
     run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
+    head_size = Context(run).head_size
+
+    def student(row: dict[str, Any]) -> dict[str, Any]:
+        # Known by its architecture: hyperparameters that a search drew for it are not those of its retraining.
+        return {**row, "candidate_id": task_id(parse_any(row["arch_id"], head_size))}
+
     chosen: dict[str, dict[str, Any]] = {}
     for bound in bounds:
-        row = front(folder, bounds=dict(bound), top=1)["candidates"][0]
+        row = student(front(folder, bounds=dict(bound), top=1)["candidates"][0])
         chosen.setdefault(row["candidate_id"], row)
     known, _ = read_rows(run.folder / "candidates.parquet")
     for name in candidates:
-        row = next((row for row in known if name in (row["candidate_id"], row["arch_id"])), None)
-        if row is None:
+        found = (row for row in known if name in (row["candidate_id"], row["arch_id"], student(row)["candidate_id"]))
+        if (named := next(found, None)) is None:
             raise RunError(
                 f"{folder}: the run has no candidate '{name}'; accepted: a candidate_id or an arch_id of its "
                 f"candidates.parquet, as `nas-ray front {folder} --json` lists them."
             )
+        row = student(named)
         chosen.setdefault(row["candidate_id"], row)
     if not chosen:
         raise RunError(f"{folder}: nothing to retrain was named; accepted: bounds, candidates, or both.")

@@ -34,7 +34,8 @@ def card_text(student: Student, found: Exported, sentences: Sentences | None) ->
 def _header(found: Exported, sentences: Sentences | None) -> str:
     library = "onnx" if found.format == "onnx" else "sentence-transformers" if sentences else "transformers"
     task = "sentence-similarity" if sentences else "feature-extraction"
-    tags = ["nas_ray", "neural-architecture-search", "distillation", *(["sentence-transformers"] if sentences else [])]
+    tags = ["nas_ray", "neural-architecture-search", "distillation"]
+    tags += ["sentence-transformers"] if library == "sentence-transformers" else []
     lines = [f"library_name: {library}", f"pipeline_tag: {task}", "tags:", *(f"- {tag}" for tag in tags)]
     return "---\n" + "\n".join(lines) + "\n---"
 
@@ -57,11 +58,11 @@ def _licence(teacher: str) -> str:
 def _use(student: Student, found: Exported, sentences: Sentences | None) -> str:
     code = student.card.kind == "paths"
     if found.format == "onnx":
-        return _use_onnx(found, sentences)
+        return _use_onnx(student, found, sentences)
     trust = ", trust_remote_code=True" if code else ""
     text = (
         "```python\nfrom transformers import AutoModel, AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("FOLDER")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("FOLDER"{trust})\n'
         f'model = AutoModel.from_pretrained("FOLDER"{trust})\n```\n'
     )
     if sentences is not None:
@@ -80,11 +81,13 @@ def _use(student: Student, found: Exported, sentences: Sentences | None) -> str:
     return text
 
 
-def _use_onnx(found: Exported, sentences: Sentences | None) -> str:
+def _use_onnx(student: Student, found: Exported, sentences: Sentences | None) -> str:
+    longest = sentences.max_tokens if sentences is not None else student.num_positions
     file = "model_int8.onnx" if found.quantize else "model.onnx"
     text = (
         "```python\nimport numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer\n\n"
         'tokenizer = Tokenizer.from_file("FOLDER/tokenizer.json")\n'
+        f"tokenizer.no_padding()\ntokenizer.enable_truncation({longest})\n"
         f'session = onnxruntime.InferenceSession("FOLDER/{file}")\n'
         'text = tokenizer.encode("A text.")\n'
         "feed = {\n"

@@ -86,9 +86,9 @@ class Int8Difference:
     least_cosine: float
 
 
-def int8_difference(fp32: Runner, int8: Runner, tokenizer: Any) -> Int8Difference:
+def int8_difference(fp32: Runner, int8: Runner, tokenizer: Any, num_positions: int) -> Int8Difference:
     """The difference on ``_TEXTS``."""
-    found = tokenizer(list(_TEXTS), padding=True, truncation=True, max_length=32)
+    found = tokenizer(list(_TEXTS), padding=True, truncation=True, max_length=min(32, num_positions))
     ids, mask = (np.asarray(found[name], np.int64) for name in ("input_ids", "attention_mask"))
     a, b = fp32(ids, mask)[0], int8(ids, mask)[0]
     weights = mask[..., None] / mask.sum(1)[:, None, None]

@@ -151,7 +151,7 @@ class _Export:
         _onnx.quantise(new / ONNX, new / ONNX_INT8)
         int8 = _onnx.session(new / ONNX_INT8, self.key.threads)
         runners = (_onnx.onnx_runner(fp32), _onnx.onnx_runner(int8))
-        found = _check.int8_difference(*runners, self.student.tokenizer)
+        found = _check.int8_difference(*runners, self.student.tokenizer, self.student.num_positions)
         self._judge_int8(found, _check.largest_difference(*runners, self._probes))
         return difference, found, calls | {ONNX_INT8: _latency.onnx_call(int8, self.key, self._vocab_size)}
 

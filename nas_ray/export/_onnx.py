@@ -61,6 +61,21 @@ def write_onnx(encoder: Encoder, num_positions: int, file: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _forget_origin(file)
+
+
+def _forget_origin(file: Path) -> None:
+    """Drop what the exporter notes of each node: stack traces, with the paths of this machine."""
+    import onnx
+
+    model = onnx.load(file)
+    for part in (model, model.graph, *model.functions):
+        del part.metadata_props[:]
+    for graph in (model.graph, *model.functions):
+        for entry in (*graph.node, *graph.value_info):
+            del entry.metadata_props[:]
+            entry.doc_string = ""
+    onnx.save(model, file)
 
 
 def quantise(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ that the student has one affine map at each seam.
 With start ``inherit`` these are the seams that ``space.parts`` counts. With start ``scratch`` the papers' student has a
 map only where widths differ, but the supernet's blocks were trained between maps to and from the teacher's width: the
 stitched student keeps a seam at every boundary and behind the last block. Its loss is a proxy, and it has more weights
-than the costs count, which follow the papers' form; retraining builds that form.
+than the costs count, which follow the papers' form; retraining with ``weights: scratch`` builds that form.
 
 The teacher's own architecture is the teacher itself, whatever the start.
 """

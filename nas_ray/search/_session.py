@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
 
@@ -91,7 +91,10 @@ class NullListener:
 
 
 class SearchSession:
-    """Gives out references first, then candidates; judges rungs; replays the journal of an interrupted search."""
+    """Gives out references first, then candidates; judges rungs; replays the journal of an interrupted search.
+
+    What the journal left in flight goes on, of ``going_on`` (candidate ids) only if that is given.
+    """
 
     def __init__(
         self,
@@ -103,10 +106,11 @@ class SearchSession:
         costs: Callable[[AnyArchitecture], Mapping[str, float]],
         listener: Listener,
         head_size: int,
+        going_on: Collection[str] | None = None,
     ) -> None:
         self.proposer, self.scheduler, self.rungs, self.journal = proposer, scheduler, tuple(rungs), journal
         self.costs, self.listener, self.head_size = costs, listener, head_size
-        self.num_references = len(references)
+        self.num_references, self._going_on = len(references), going_on
         self.outcomes: dict[str, Outcome] = {}
         self._todo: deque[Task] = deque()
         self._replay()
@@ -198,7 +202,7 @@ class SearchSession:
             if outcome.losses and not outcome.goes_on:  # judged, but the driver died before it could say so
                 self.listener.started(outcome.task)
                 self.ended(candidate)
-            else:
+            elif self._going_on is None or candidate in self._going_on:
                 first = 0 if outcome.rung is None else outcome.rung + 1
                 self._todo.append(replace(outcome.task, first_rung=first))
 

@@ -200,7 +200,9 @@ class TrackerListener:
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         row = outcome_row(self.context, outcome, self.ladder)
-        names = ("params", "encoder_params", "flops", "latency_ms", "table_loss", "select_loss", "rung")
+        names = ["params", "encoder_params", "flops", "latency_ms", "table_loss", "rung"]
+        if self.stage == "search":  # elsewhere it is a weighted sum of other losses, not to be compared with this
+            names.append("select_loss")
         metrics: Mapping[str, float | None] = {name: row[name] for name in names}
         status = f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
         tags = {"stage": self.stage, "rung": "none" if outcome.rung is None else str(outcome.rung)}

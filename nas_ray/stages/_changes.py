@@ -19,6 +19,7 @@ from nas_ray.stages._inputs import changed_inputs, fingerprints, refuse
 from nas_ray.stages._run import Run
 
 Changes = Mapping[str, tuple[Any, Any]]
+RETRAINED = "retrained"  # the folder of a run's retrained students
 
 
 def check_unchanged(run: Run, stages: Iterable[str]) -> None:
@@ -69,8 +70,8 @@ def change(run: Run, spec: TrialSpec, space_spec: PathSpaceSpec | UniformSpaceSp
 
 
 def set_aside(path: Path) -> None:
-    """Keep a file of older results under another name."""
-    if not path.is_file():
+    """Keep a file or folder of older results under another name."""
+    if not path.exists():
         return
     stem = f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))  # several in one second
@@ -103,6 +104,8 @@ def _make_room(run: Run, start: str) -> None:
         set_aside(run.folder / "ranking.jsonl")
     elif start == "rank":
         set_aside(run.folder / "ranking.jsonl")
+    if ("tabulate" if "tabulate" in order else "search") in again:  # students of other weights, text or costs
+        set_aside(run.folder / RETRAINED)
     if "search" in again:
         shutil.rmtree(run.folder / "students", ignore_errors=True)
         set_aside(run.folder / "journal.jsonl")

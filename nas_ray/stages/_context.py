@@ -17,7 +17,7 @@ from nas_ray.errors import SpecError
 from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape, UniformArchitecture, UniformSpace, teacher_path
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._run import Run
-from nas_ray.stages._trial import tracking_uri
+from nas_ray.stages._trial import tracked_as, tracking_uri
 from nas_ray.tables import Costs, PartTable, Surrogates, UniformCosts, params_table
 
 if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
@@ -199,7 +199,7 @@ class Context:
             if not spec.enabled:
                 self._trackers[part] = NullTracker()
             else:
-                name = "-".join(filter(None, (self.run.run_id, part)))
+                name = tracked_as(self.run.run_id, part)
                 self._trackers[part] = MlflowTracker(
                     tracking_uri(self.spec, self.run.storage),
                     spec.experiment or self.spec.name,

@@ -52,6 +52,12 @@ def write_starts(context: Context, spec: Retrain, folder: Path, rows: Sequence[d
         model = make(parse_any(row["arch_id"], context.head_size))
         with replace_folder(folder / row["candidate_id"]) as temporary:
             save_model(model, temporary)
+        more = sum(weight.numel() for weight in model.parameters()) - int(row["params"])
+        if more > 0 and not context.is_uniform:
+            context.console.say(
+                f"  {row['candidate_id']} has {more:,} weights more than its costs say: with supernet.start scratch, "
+                "what comes from supernets keeps a map at every seam; --set weights=scratch builds the papers' form"
+            )
         context.console.progress(number, len(missing), "students to start from")
     context.close_blocks()  # memory, and the CPU that they reserve, are the students' now
 

@@ -39,6 +39,16 @@ def tracking_uri(spec: TrialSpec, storage: Path) -> str:
     return spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
 
 
+def tracked_as(run_id: str, part: str = "") -> str:
+    """MLflow's ``nas_ray.run`` of a run, or of a named ``part`` of it."""
+    return "-".join(filter(None, (run_id, part)))
+
+
+def retraining_part(settings: str) -> str:
+    """The part of a run that is its retraining with ``settings``, their hash."""
+    return f"retrain-{settings}"
+
+
 def _absolute(spec: TrialSpec) -> TrialSpec:
     from nas_ray.data import absolute_source
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +26,23 @@ from nas_ray.distill import (
     TrainingText,
     evaluation_arrays,
 )
-from nas_ray.errors import NasRayError, StageError
+from nas_ray.errors import NasRayError, RunError, StageError
 from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
 from nas_ray.space import Rung, parse_any
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
-from nas_ray.stages._candidates import TrackerListener
-from nas_ray.stages._changes import set_aside
+from nas_ray.stages._candidates import TEACHER, TrackerListener
+from nas_ray.stages._changes import RETRAINED, set_aside
 from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import weights_of, write_starts
+from nas_ray.stages._trial import retraining_part
 from nas_ray.stages.search import run_local
 from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
 from nas_ray.teacher import first_line, load_tokenizer
 from nas_ray.tracking import Tracker
 
-FOLDER = "retrained"
 _MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "retrain.yaml"
 
 
@@ -50,7 +52,7 @@ class Retraining:
     def __init__(self, context: Context, spec: Retrain) -> None:
         self.context, self.spec = context, spec.model_copy(update={"weights": weights_of(context, spec)})
         self.name = spec_hash(self.spec.training)
-        self.folder = context.path(FOLDER) / self.name
+        self.folder = context.path(RETRAINED) / self.name
         self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
 
@@ -63,8 +65,18 @@ class Retraining:
         say = self.context.console.say
         todo = [row for row in rows if not self.model(row).is_dir()]
         say(f"  {len(rows)} students in {self.folder}, {len(rows) - len(todo)} of them finished before")
-        if not todo:
-            return [self.model(row) for row in rows]
+        failed = self._finish(todo) if todo else []
+        self.track()  # what finished before too: its end may have been killed before MLflow was told
+        if failed:
+            raise StageError(
+                "retrain", f"{len(failed)} of {len(todo)} students were not finished; the first: "
+                f"{failed[0].task.candidate_id} {failed[0].status} ({failed[0].reason}). Its last good checkpoint, if "
+                f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there."
+            )  # fmt: skip
+        return [self.model(row) for row in rows]
+
+    def _finish(self, todo: Sequence[dict[str, Any]]) -> list[Outcome]:
+        """Train the candidates of ``todo`` and write their models; those that could not be finished."""
         write_text(self.folder / _SETTINGS, to_yaml(self.spec))
         write_starts(self.context, self.spec, self.folder / _STARTS, todo)
         session = self._session(todo)
@@ -83,19 +95,12 @@ class Retraining:
             if outcome.status == "completed":
                 student = judge.begin(Assignment(row["candidate_id"], row["arch_id"]))
                 self._write_model(row, student.trained(), outcome)
-        self.track()
-        if failed := [outcome for outcome in outcomes if outcome.status != "completed"]:
-            raise StageError(
-                "retrain", f"{len(failed)} of {len(todo)} students were not finished; the first: "
-                f"{failed[0].task.candidate_id} {failed[0].status} ({failed[0].reason}). Its last good checkpoint, if "
-                f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there."
-            )  # fmt: skip
-        return [self.model(row) for row in rows]
+        return [outcome for outcome in outcomes if outcome.status != "completed"]
 
     @property
     def tracker(self) -> Tracker:
         """Where these students are logged."""
-        return self.context.tracker(f"retrain-{self.name}", f"tracking-retrain-{self.name}.jsonl")
+        return self.context.tracker(part := retraining_part(self.name), f"tracking-{part}.jsonl")
 
     @property
     def listener(self) -> TrackerListener:
@@ -110,7 +115,8 @@ class Retraining:
 
     def track(self) -> None:
         """What only the end of a training knows, and the summary."""
-        found = {folder.name: read_card(folder) for folder in sorted((self.folder / _MODELS).glob("[!.]*"))}
+        files = sorted((self.folder / _MODELS).glob(f"[!.]*/{CARD_FILE}"))
+        found = {file.parent.name: read_card(file.parent) for file in files}
         cards = [card for name, card in found.items() if name == card.candidate_id]  # exports may lie beside them
         for card in cards:
             self.tracker.candidate_ended(card.candidate_id, "completed", card.metrics, {"stage": "retrain"})
@@ -128,17 +134,18 @@ class Retraining:
         listed = [(parse_any(row["arch_id"], context.head_size), "retrain") for row in rows]
         file = self.journal
         ends = read_outcomes(read_journal(file), context.head_size) if file.is_file() else {}
-        if any(row["candidate_id"] in ends and ends[row["candidate_id"]].status == "failed" for row in rows):
-            set_aside(file)  # what failed is tried again, from its last good checkpoint
+        asked = {row["candidate_id"] for row in rows}
+        if failed := {name for name in asked if name in ends and ends[name].status == "failed"}:
+            _try_again(file, failed)
         journal = Journal(file)
         # Students of earlier calls stand in the journal, and count.
         known = {record["candidate_id"] for record in journal.records if record["kind"] == "suggested"}
-        count = len(known | {row["candidate_id"] for row in rows})
+        count = len(known | asked)
         proposer: Proposer[Any] = Proposer(
             Listed(), context.run.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
         )
         return SearchSession(
-            proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size
+            proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size, asked
         )  # fmt: skip
 
     def _train(self, session: SearchSession, progress: Callable[[SearchSession], None]) -> RetrainJudge:
@@ -234,9 +241,22 @@ class Retraining:
         )
 
 
+def _try_again(journal: Path, failed: Collection[str]) -> None:
+    """Make the journal say that ``failed`` have not ended: they go on from their last good checkpoints."""
+    kept = [
+        record
+        for record in read_journal(journal)
+        if record.get("candidate_id") not in failed
+        or record["kind"] == "suggested"
+        or (record["kind"] == "rung" and isfinite(record["loss"]))
+    ]
+    set_aside(journal)
+    write_text(journal, "".join(f"{json.dumps(record)}\n" for record in kept))
+
+
 def retrainings(context: Context) -> Iterator[Retraining]:
     """Those that the run's folder has."""
-    for file in sorted(context.path(FOLDER).glob(f"*/{_SETTINGS}")):
+    for file in sorted(context.path(RETRAINED).glob(f"*/{_SETTINGS}")):
         yield Retraining(context, parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file)))
 
 
@@ -252,8 +272,15 @@ def retrain_candidates(
     """Retrain the candidates of ``rows``, those of ``candidates.parquet``, of a finished run; the models' folders.
 
     Raises:
-        RunError: another process drives the run, or its inputs are not what they were. StageError: see ``Retraining``.
+        RunError: another process drives the run, its inputs are not what they were, or a candidate is the teacher.
+        StageError: see ``Retraining``.
     """
+    teacher = next((row for row in rows if row["label"] == TEACHER), None)
+    if teacher is not None and spec.weights != "scratch":
+        raise RunError(
+            f"{run.folder}: candidate {teacher['candidate_id']} is the teacher itself, whose weights have nothing to "
+            "learn from it; accepted: other candidates, or --set weights=scratch."
+        )
     remember(run, address, command="retrain", options=options(rows, spec))
     with driven(run, console, address, run.course.order) as context:
         try:

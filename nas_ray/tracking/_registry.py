@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from nas_ray.tracking._uri import check_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _DIGEST = "nas_ray.digest"
 _T = TypeVar("_T")
@@ -29,19 +30,20 @@ class SourceRun:
     artifact_uri: str
 
 
-def find_source_run(uri: str, mlflow_id: str | None, run: str, candidate_id: str) -> SourceRun:
-    """The run ``mlflow_id``, or where it is not known that of candidate ``candidate_id`` of the search ``run``.
+def find_source_run(uri: str, mlflow_id: str | None, runs: Sequence[str], candidate_id: str) -> SourceRun:
+    """The run ``mlflow_id``, or where it is not known that of candidate ``candidate_id`` in the first of ``runs`` (a
+    retraining, a search) that has it.
 
     Raises:
         TrackingError: the store cannot be used, or has no such run.
     """
     check_uri(uri)
     client = client_class()(tracking_uri=uri, registry_uri=uri)
-    found = _asked(uri, lambda: _find(client, mlflow_id, run, candidate_id))
+    found = _asked(uri, lambda: _find(client, mlflow_id, runs, candidate_id))
     if found is None:
         raise TrackingError(
-            f"MLflow at {redacted(uri)} has no run of candidate {candidate_id} of {run}; send it with `nas-ray sync`, "
-            "or name another --tracking-uri."
+            f"MLflow at {redacted(uri)} has no run of candidate {candidate_id} of {' or '.join(runs)}; send it with "
+            "`nas-ray sync`, or name another --tracking-uri."
         )
     return SourceRun(uri, *found)
 
@@ -58,16 +60,21 @@ def register_export(source: SourceRun, name: str, folder: Path, digest: str, tag
     return _asked(source.uri, lambda: _register(client, source, name, folder, {**tags, _DIGEST: digest}))
 
 
-def _find(client: MlflowClient, mlflow_id: str | None, run: str, candidate_id: str) -> tuple[str, str] | None:
+def _find(
+    client: MlflowClient, mlflow_id: str | None, runs: Sequence[str], candidate_id: str
+) -> tuple[str, str] | None:
     if mlflow_id is not None:
-        found = client.get_run(mlflow_id)
-    else:
-        experiments = [entry.experiment_id for entry in client.search_experiments()]
+        return _place(client.get_run(mlflow_id))
+    experiments = [entry.experiment_id for entry in client.search_experiments()]
+    for run in runs:
         query = f"tags.`nas_ray.run` = '{plain(run)}' and tags.`nas_ray.candidate_id` = '{plain(candidate_id)}'"
-        runs = client.search_runs(experiments, query, max_results=1, order_by=["attributes.start_time DESC"])
-        if not runs:
-            return None
-        found = runs[0]
+        found = client.search_runs(experiments, query, max_results=1, order_by=["attributes.start_time DESC"])
+        if found:
+            return _place(found[0])
+    return None
+
+
+def _place(found: Run) -> tuple[str, str]:
     return str(found.info.run_id), str(found.info.artifact_uri)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from nas_ray import api
@@ -150,8 +153,31 @@ def test_the_card_says_what_it_is(exports: dict[str, Exported]) -> None:
         "model_int8.onnx",
     ):
         assert part in text
-    assert "trust_remote_code=True" in (exports["paths-hf"].folder / "README.md").read_text()
+    paths = (exports["paths-hf"].folder / "README.md").read_text()
+    assert paths.count(".from_pretrained") == paths.count('from_pretrained("FOLDER", trust_remote_code=True)')
+    assert "- sentence-transformers" in paths
+    assert "- sentence-transformers" not in text
     assert "trust_remote_code" not in (exports["uniform-hf"].folder / "README.md").read_text()
+
+
+def test_the_card_s_code_takes_a_text_as_it_is(students: dict[str, Path], tmp_path: Path) -> None:
+    student = shutil.copytree(students["paths"], tmp_path / "student")
+    tokenizer = Tokenizer.from_file(str(student / "tokenizer.json"))
+    tokenizer.enable_padding(length=32)  # as all-MiniLM-L6-v2 comes
+    tokenizer.enable_truncation(8)
+    tokenizer.save(str(student / "tokenizer.json"))
+    folder = api.export(student, format="onnx").folder
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(code.replace("FOLDER", str(folder)).replace("A text.", "the old captain found a lantern" * 3), names)
+    tokens = names["found"][0].shape[1]
+    assert tokens == sum(names["text"].attention_mask) > 8
+
+
+def test_no_path_of_this_machine_is_in_a_graph(exports: dict[str, Exported]) -> None:
+    for name in ("paths-onnx", "uniform-onnx"):
+        for file in exports[name].folder.glob("*.onnx"):
+            assert b".py" not in file.read_bytes()
 
 
 def test_only_what_belongs_to_it_is_in_it(exports: dict[str, Exported]) -> None:

@@ -23,6 +23,7 @@ from nas_ray import api
 from nas_ray._files import replace_folder
 from nas_ray.errors import ExportError, ModelError, SpecError
 from nas_ray.export import _check, _export, _hf, _onnx
+from nas_ray.student import read_student
 from tests.tiny_student import write_student
 
 
@@ -242,6 +243,24 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), replace_folder(target):
         raise KeyboardInterrupt  # killed between two renames before: the old one is back
     assert contents(tmp_path) == {"x/file": b"old", f".x.{os.getppid()}.new/file": b"b"}
+
+
+def test_a_process_may_have_the_number_of_the_killed_one(tmp_path: Path) -> None:
+    target, old = tmp_path / "x", tmp_path / f".x.{os.getpid()}.old"
+    for folder in (target, old):
+        folder.mkdir()
+        (folder / "file").write_text("before")
+    with replace_folder(target) as new:
+        (new / "file").write_text("new")
+    assert contents(tmp_path) == {"x/file": b"new"}
+
+
+def test_a_short_student_is_quantised_on_short_texts(student: Path) -> None:
+    def runner(ids: Any, _mask: Any) -> list[Any]:
+        assert ids.shape[1] == 6
+        return [np.ones((*ids.shape, 2), np.float32)]
+
+    assert _check.int8_difference(runner, runner, read_student(student).tokenizer, 6).largest == 0
 
 
 def test_a_place_that_cannot_be_written_is_told(student: Path, tmp_path: Path) -> None:

@@ -153,7 +153,14 @@ def test_what_a_stage_would_go_on_from_is_set_aside(run: Run, ran: list[str]) ->
     (run.folder / "ranking.jsonl").write_text("trained alone")
     api.resume(run.folder, start="test")
     assert not list(run.folder.glob("journal-*"))
+    (run.folder / "retrained" / "0a1b2c3d").mkdir(parents=True)
+    api.resume(run.folder, start="search")
+    assert not list(run.folder.glob("retrained-*"))  # students are of the supernets and the tables
+    for file in run.folder.glob("journal-*"):
+        file.unlink()
     api.resume(run.folder, start="tabulate")
+    assert not (run.folder / "retrained").exists()
+    assert len(list(run.folder.glob("retrained-*/0a1b2c3d"))) == 1
     (old,) = run.folder.glob("journal-*.jsonl")
     assert old.read_text() == "first"
     assert (run.folder / "journal.jsonl").read_text() == "first"

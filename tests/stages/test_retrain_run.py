@@ -18,7 +18,9 @@ from nas_ray import api
 from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import InfeasibleError, ModelError, RunError, SpecError, StageError
+from nas_ray.stages import Silent
 from nas_ray.stages import retrain as stage
+from nas_ray.tracking import NullTracker
 from tests.tiny_trial import candidates_of, nas_ray, write_trial
 
 SCRATCH = ("weights=scratch", "losses.embedding=0")
@@ -152,6 +154,110 @@ def test_in_parts_it_learns_the_same_in_less_memory(family: tuple[Path, list[dic
     assert parts["metrics"] != whole["metrics"]
 
 
+def test_others_stay_in_the_journal_when_one_is_tried_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = (api.front(run)["candidates"][at]["candidate_id"] for at in (0, -1))
+    api.retrain(run, candidates=[first], overrides=QUICK)
+
+    def breaks(*_: Any) -> torch.Tensor:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentTraining, "advance", breaks)
+        with pytest.raises(StageError, match="MemoryError: no room"):
+            api.retrain(run, candidates=[last], overrides=QUICK)
+    api.retrain(run, candidates=[last], overrides=QUICK)
+    (file,) = run.glob("retrained/*/journal.jsonl")
+    ends = [record for record in map(json.loads, file.read_text().splitlines()) if record["kind"] == "done"]
+    assert [(end["candidate_id"], end["status"]) for end in ends] == [(first, "completed"), (last, "completed")]
+
+
+def test_only_what_is_asked_for_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = (api.front(run)["candidates"][at]["candidate_id"] for at in (0, -1))
+
+    def stops(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentTraining, "advance", stops)
+        with pytest.raises(KeyboardInterrupt):
+            api.retrain(run, candidates=[first, last], overrides=QUICK)
+    (student,) = api.retrain(run, candidates=[last], overrides=QUICK)
+    assert [folder.name for folder in Path(student["folder"]).parents[1].glob("students/*")] == [last]
+    assert len(api.retrain(run, candidates=[first, last], overrides=QUICK)) == 2
+
+
+def test_killed_before_mlflow_heard_of_the_end_it_is_told_by_the_same_call(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    told: list[str] = []
+
+    def track(self: stage.Retraining) -> None:
+        told.append(self.name)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+        real(self)
+
+    real = stage.Retraining.track
+    monkeypatch.setattr(stage.Retraining, "track", track)
+    with pytest.raises(KeyboardInterrupt):
+        api.retrain(run, candidates=[best], overrides=QUICK)
+    (models,) = run.glob("retrained/*/models")
+    (models / "notes").mkdir()  # somebody's own
+    (models / "notes.txt").write_text("mine")
+    api.retrain(run, candidates=[best], overrides=QUICK)
+    assert len(told) == 2
+
+
+def test_a_weighted_loss_is_not_called_as_that_of_a_search(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    names: set[str] = set()
+
+    class Told(NullTracker):
+        def candidate_ended(self, candidate_id: str, status: str, metrics: Any, *_: Any) -> None:
+            names.update(metrics)
+
+    monkeypatch.setattr(stage.Retraining, "tracker", Told())
+    api.retrain(run, candidates=[best], overrides=QUICK)
+    assert {"select_weighted_loss", "test_loss", "encoder_params"} <= names
+    assert "select_loss" not in names
+
+
+def test_a_candidate_of_a_joint_search_is_trained_by_the_settings_of_its_retraining(
+    tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
+) -> None:
+    distill = {"steps": [2], "learning_rate": {"low": 1e-4, "high": 1e-3}, "sequences": 2}
+    search = {"num_candidates": 4, "rungs": [1], "distill": distill}
+    trial = write_trial(tmp_path, tiny_teacher_dir, tiny_text_file, search=search)
+    run = api.search(str(trial), storage=tmp_path / "runs").folder
+    row = next(row for row in candidates_of(run) if row["hyperparameters"])
+    (student,) = api.retrain(run, candidates=[row["candidate_id"]], overrides=QUICK)
+    assert (student["arch_id"], student["steps"]) == (row["arch_id"], 12)
+    assert api.retrain(run, candidates=[student["candidate_id"]], overrides=QUICK) == [student]
+
+
+def test_weights_beyond_the_costs_are_told(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    trial = write_trial(tmp_path, tiny_teacher_dir, tiny_text_file, supernet={"start": "scratch"})
+    run = api.search(str(trial), storage=tmp_path / "runs").folder
+    row = api.front(run)["candidates"][0]
+    said: list[str] = []
+
+    class Told(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    for weights, expected in (("supernet", 1), ("scratch", 0)):
+        said.clear()
+        (student,) = api.retrain(
+            run, candidates=[row["candidate_id"]], overrides=[*QUICK, f"weights={weights}"], console=Told()
+        )
+        warned = [text for text in said if "more than its costs say" in text]
+        assert len(warned) == expected
+        params = sum(weight.numel() for weight in AutoModel.from_pretrained(student["folder"]).parameters())
+        more = f"{params - row['params']:,} weights more"
+        assert more in warned[0] if warned else params == row["params"]
+
+
 def test_of_a_truncated_checkpoint_the_one_before_stands_in(
     family: tuple[Path, list[dict[str, Any]]], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +326,11 @@ def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
         api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
     with pytest.raises(SpecError, match="accumulation is 3, sequences are 4; accepted: a divisor"):
         api.retrain(run, candidates=[best], overrides=(*QUICK, "accumulation=3"))
+    (teacher,) = [row["candidate_id"] for row in candidates_of(run) if row["label"] == "teacher"]
+    with pytest.raises(
+        RunError, match=r"is the teacher itself, .* accepted: other candidates, or --set weights=scratch"
+    ):
+        api.retrain(run, candidates=[teacher])
     assert not (run / "retrained").exists()
     manifest = json.loads((run / "manifest.json").read_text())
     del manifest["stages"]["report"]

@@ -11,6 +11,7 @@ from mlflow.artifacts import download_artifacts
 
 from nas_ray import api
 from nas_ray.errors import TrackingError
+from nas_ray.stages import retraining_part, tracked_as
 from nas_ray.tracking import MlflowTracker, find_source_run, register_export
 from tests.tiny_student import write_student
 from tests.tracking.test_mlflow import record
@@ -32,8 +33,8 @@ def test_a_version_has_its_candidate_as_source(store: str, tmp_path: Path) -> No
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"weights")
-    source = find_source_run(store, None, RUN, "candidate-0")
-    assert find_source_run(store, source.mlflow_id, "", "") == source
+    source = find_source_run(store, None, [RUN], "candidate-0")
+    assert find_source_run(store, source.mlflow_id, [], "") == source
     tags = {"nas_ray.format": "onnx"}
     assert register_export(source, "small model's", folder, "d1" * 32, tags) == "1"
     assert register_export(source, "small model's", folder, "d1" * 32, tags) == "1"
@@ -47,11 +48,11 @@ def test_a_version_has_its_candidate_as_source(store: str, tmp_path: Path) -> No
 
 
 def test_what_cannot_be_registered_is_told(store: str, tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match=rf"no run of candidate c-9 of {RUN}; send it with `nas-ray sync`"):
-        find_source_run(store, None, RUN, "c-9")
+    with pytest.raises(TrackingError, match=rf"no run of candidate c-9 of x or {RUN}; send it with `nas-ray sync`"):
+        find_source_run(store, None, ["x", RUN], "c-9")
     with pytest.raises(TrackingError, match=r"cannot be used: .*nowhere"):
-        find_source_run(store, "nowhere", RUN, "candidate-0")
-    source = find_source_run(store, None, RUN, "candidate-0")
+        find_source_run(store, "nowhere", [RUN], "candidate-0")
+    source = find_source_run(store, None, [RUN], "candidate-0")
     with pytest.raises(TrackingError, match="cannot be used"):
         register_export(source, "a/b", tmp_path, "d", {})
 
@@ -64,6 +65,19 @@ def test_an_export_is_registered_once(store: str, tmp_path: Path, tiny_teacher_d
     assert version.tags["nas_ray.arch_id"] == "uniform:D2-A2-H32-I64"
     stored = {entry.path for entry in MlflowClient(store).list_artifacts(version.run_id, f"exports/{digest(version)}")}
     assert {Path(path).name for path in stored} >= {"model.safetensors", "README.md", "tokenizer.json"}
+
+
+def test_a_retrained_student_has_its_retraining_as_source(store: str, tmp_path: Path, tiny_teacher_dir: Path) -> None:
+    name = tracked_as(RUN, retraining_part("00ff00ff"))
+    tracker = MlflowTracker(store, "quickstart", name, name, tmp_path / "art", tmp_path / "retraining.jsonl")
+    tracker.candidate_started(record(0))
+    tracker.candidate_ended("candidate-0", "completed", {"test_loss": 0.25})
+    assert tracker.close(60)
+    student = write_student(tmp_path / "s", "uniform", tiny_teacher_dir, run=RUN, candidate_id="candidate-0")
+    api.export(student, format="hf", register="retrained", tracking_uri=store)
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    [version] = client.search_model_versions("name = 'retrained'")
+    assert client.get_run(version.run_id).data.tags["nas_ray.run"] == name
 
 
 def digest(version: object) -> str:
