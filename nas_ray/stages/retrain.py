@@ -49,9 +49,9 @@ _MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "ret
 class Retraining:
     """Students of one run by one ``Retrain``; another one has a folder and an MLflow summary of its own."""
 
-    def __init__(self, context: Context, spec: Retrain) -> None:
+    def __init__(self, context: Context, spec: Retrain, name: str | None = None) -> None:
         self.context, self.spec = context, spec.model_copy(update={"weights": weights_of(context, spec)})
-        self.name = spec_hash(self.spec.training)
+        self.name = name or spec_hash(self.spec.training)
         self.folder = context.path(RETRAINED) / self.name
         self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
@@ -257,7 +257,10 @@ def _try_again(journal: Path, failed: Collection[str]) -> None:
 def retrainings(context: Context) -> Iterator[Retraining]:
     """Those that the run's folder has."""
     for file in sorted(context.path(RETRAINED).glob(f"*/{_SETTINGS}")):
-        yield Retraining(context, parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file)))
+        spec = parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+        yield Retraining(
+            context, spec, file.parent.name
+        )  # one of another version, which had other keys, keeps its name
 
 
 def options(rows: Sequence[dict[str, Any]], spec: Retrain) -> str:

@@ -18,7 +18,7 @@ from nas_ray import api
 from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import InfeasibleError, ModelError, RunError, SpecError, StageError
-from nas_ray.stages import Silent
+from nas_ray.stages import Context, Run, Silent
 from nas_ray.stages import retrain as stage
 from nas_ray.tracking import NullTracker
 from tests.tiny_trial import candidates_of, nas_ray, write_trial
@@ -207,6 +207,15 @@ def test_killed_before_mlflow_heard_of_the_end_it_is_told_by_the_same_call(
     (models / "notes.txt").write_text("mine")
     api.retrain(run, candidates=[best], overrides=QUICK)
     assert len(told) == 2
+
+
+def test_a_retraining_of_another_version_is_known_by_its_folder(
+    family: tuple[Path, list[dict[str, Any]]], run: Path
+) -> None:
+    shutil.copytree(Path(family[1][0]["folder"]).parents[1], run / "retrained" / "0a1b2c3d")  # keys came or went since
+    (found,) = stage.retrainings(Context(Run.open(run)))
+    assert found.folder == run / "retrained" / "0a1b2c3d"
+    assert found.journal.is_file()
 
 
 def test_a_weighted_loss_is_not_called_as_that_of_a_search(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
