@@ -39,9 +39,6 @@ def retrain(
         RunError: the run is not finished, has no such candidate, or it is the teacher. SpecError: an unknown key.
         InfeasibleError: nothing of the front is within a bound. StageError: a student could not be finished.
     """
-    from nas_ray.stages.retrain import retrain_candidates
-    from nas_ray.student import read_card
-
     run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
@@ -67,5 +64,9 @@ def retrain(
         chosen.setdefault(row["candidate_id"], row)
     if not chosen:
         raise RunError(f"{folder}: nothing to retrain was named; accepted: bounds, candidates, or both.")
+    # Now, not before: a process that has loaded torch and ends at once with an error can abort instead.
+    from nas_ray.stages.retrain import retrain_candidates
+    from nas_ray.student import read_card
+
     folders = retrain_candidates(run, spec, list(chosen.values()), console, address)
     return [{**asdict(read_card(found)), "folder": str(found)} for found in folders]
