@@ -40,9 +40,11 @@ def retrain(
     found = api.retrain(
         run, bounds=bounds, candidates=candidates, overrides=overrides, address=address, console=console
     )
-    if as_json:
+    if console is None:
         click.echo(json.dumps(found, indent=1))
         return
     from nas_ray.report import students_table
 
-    terminal().show(students_table(found))
+    console.show(students_table(found))
+    for student in found:
+        console.say(f"model    {student['folder']}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from nas_ray.report._text import count, digits, loss
@@ -15,9 +14,8 @@ from nas_ray.report._text import count, digits, loss
 def students_table(students: Sequence[Mapping[str, Any]]) -> Table:
     """Their sizes, and what they reach on the test split."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for head in ("candidate", "encoder", "params", "ms", "loss", "similarity", "model"):
-        left = head in ("candidate", "model")
-        table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=head != "model")
+    for head in ("candidate", "encoder", "params", "ms", "loss", "similarity"):
+        table.add_column(head, justify="left" if head == "candidate" else "right", no_wrap=True)
     for found in students:
         costs, metrics = found["costs"], found["metrics"]
         table.add_row(
@@ -26,8 +24,7 @@ def students_table(students: Sequence[Mapping[str, Any]]) -> Table:
             count(costs["params"]),
             digits(costs["latency_ms"]),
             loss(metrics["test_loss"]),
-            digits(metrics["test_similarity"]),
-            escape(str(found["folder"])),
+            loss(metrics["test_similarity"]),
         )
     table.caption = "loss (normalised) and cosine of pooled hidden states to the teacher's, on the test split"
     table.caption_justify = "left"
