@@ -134,15 +134,23 @@ class NasRayForMaskedLM(NasRayPreTrainedModel):
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
 
 
-class NasRayForSequenceClassification(NasRayPreTrainedModel):
-    """Dropout and one linear layer on the first token, no pooler (NAS-BERT); one label is a regression."""
+class NasRayClassifier(NasRayPreTrainedModel):
+    """An encoder, dropout and one linear layer."""
 
     def __init__(self, config: NasRayConfig) -> None:
         super().__init__(config)
         self.encoder = NasRayModel(config)
         self.dropout = nn.Dropout(_classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, int(config.num_labels or 0))
+        self.classifier = nn.Linear(config.hidden_size, self.num_outputs(config))
         self.post_init()
+
+    def num_outputs(self, config: NasRayConfig) -> int:
+        """Of the linear layer."""
+        return int(config.num_labels or 0)
+
+
+class NasRayForSequenceClassification(NasRayClassifier):
+    """Dropout and one linear layer on the first token, no pooler (NAS-BERT); one label is a regression."""
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
@@ -161,15 +169,8 @@ class NasRayForSequenceClassification(NasRayPreTrainedModel):
         return F.cross_entropy(logits, labels.reshape(-1))
 
 
-class NasRayForTokenClassification(NasRayPreTrainedModel):
+class NasRayForTokenClassification(NasRayClassifier):
     """Dropout and one linear layer on every token."""
-
-    def __init__(self, config: NasRayConfig) -> None:
-        super().__init__(config)
-        self.encoder = NasRayModel(config)
-        self.dropout = nn.Dropout(_classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, int(config.num_labels or 0))
-        self.post_init()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
@@ -212,15 +213,11 @@ class NasRayForQuestionAnswering(NasRayPreTrainedModel):
         )
 
 
-class NasRayForMultipleChoice(NasRayPreTrainedModel):
+class NasRayForMultipleChoice(NasRayClassifier):
     """A score for each choice: ids and mask ``(batch, choices, tokens)`` to logits ``(batch, choices)``."""
 
-    def __init__(self, config: NasRayConfig) -> None:
-        super().__init__(config)
-        self.encoder = NasRayModel(config)
-        self.dropout = nn.Dropout(_classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, 1)
-        self.post_init()
+    def num_outputs(self, config: NasRayConfig) -> int:
+        return 1
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any

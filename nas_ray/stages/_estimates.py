@@ -6,16 +6,16 @@ Seconds are FLOPs over the speed of a candidate operation on this machine. Again
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from nas_ray._machine import num_cores
 from nas_ray.space import Operation, Path, PathSpace, TeacherShape, all_parts
 from nas_ray.spec import TrialSpec
+from nas_ray.stages._rates import operation_flops
+from nas_ray.stages._shrinking import shrinking
 
 PROCESS_BYTES = 900_000_000  # a worker with torch and transformers loaded
 REFERENCES = 4  # that a search judges beside its candidates, about
@@ -31,43 +31,6 @@ class StageEstimates:
     details: tuple[str, ...]
     seconds: dict[str, float]
     memory_bytes: float
-
-
-@dataclass(frozen=True)
-class Shrinking:
-    """What progressive shrinking would come to in each block, if latency dropped nothing."""
-
-    evaluated: tuple[int, ...]  # paths, by epoch that evaluates
-    remaining: int
-    epochs: int  # of training
-
-
-def shrinking(spec: TrialSpec, space: PathSpace) -> Shrinking | None:
-    """The course of ``supernet.shrink``; None without it."""
-    from nas_ray.distill import ShrinkPlan, path_bins
-
-    if spec.supernet.shrink is None:
-        return None
-    plan = ShrinkPlan(**spec.supernet.shrink.model_dump())
-    counts = [len(paths) for paths in path_bins(space.paths, {}, plan.bins, "ignore").values()]
-    floor, evaluated, epoch = plan.bins * plan.keep, [], plan.warm_epochs
-    while epoch < plan.epochs:
-        epoch += 1
-        if plan.mode == "operations":
-            left = sum(counts)
-            evaluated.append(min(left, plan.sample))
-            counts = [max(min(left, floor), left - plan.quota(left))]
-            done = counts[0] <= floor
-        else:
-            judged = [count for count in counts if plan.mode == "none" or count > plan.keep]
-            evaluated.append(sum(min(count, plan.sample) for count in judged) or sum(counts))
-            if plan.mode == "none":
-                continue
-            counts = [count - min(max(0, count - plan.keep), plan.quota(min(count, plan.sample))) for count in counts]
-            done = all(count <= plan.keep for count in counts)
-        if done and plan.stop:
-            break
-    return Shrinking(tuple(evaluated), sum(counts), epoch)
 
 
 @dataclass(frozen=True)
@@ -304,11 +267,6 @@ class Estimate:
         return workers + published + trials * (PROCESS_BYTES + teacher)
 
 
-def operation_flops(operation: Operation, width: int, length: int) -> float:
-    """Forward FLOPs a token: two a weight, and the products of attention over ``length`` tokens."""
-    return 2 * operation.num_params(width) + 4 * length * operation.heads * operation.head_size
-
-
 def operation_weights(space: PathSpace) -> int:
     """Weights of all operations of one block's supernet."""
     return space.num_layers * sum(
@@ -321,33 +279,3 @@ def _saved(operation: Operation, width: int) -> int:
     if operation.kind == "attention":
         return 4 * operation.heads * operation.head_size + 4 * width
     return (2 * operation.ratio + 3) * width if operation.kind == "feed_forward" else 5 * operation.units * width
-
-
-def operation_rate(space: PathSpace, length: int, device: str = "cpu") -> float:
-    """FLOP/s of this machine on the space's own work: its largest operation of the middle width.
-
-    On a CPU one thread, times the cores, for blocks and candidates run beside each other; on a GPU all of it.
-    """
-    import torch
-
-    from nas_ray.blocks import build_operation
-    from nas_ray.modeling import Numerics
-
-    width, gpu = space.widths[len(space.widths) // 2], device == "cuda"
-    operation = max(space.operations[width], key=lambda o: o.num_params(width))
-    sequences = max(1, (65536 if gpu else 1024) // length)
-    module = build_operation(width, operation, Numerics()).eval().to(device)
-    hidden = torch.randn(sequences, length, width, device=device)
-    threads, end, least = torch.get_num_threads(), time.perf_counter() + 0.5, float("inf")
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            while (began := time.perf_counter()) < end:
-                module(hidden, None)
-                if gpu:
-                    torch.cuda.synchronize()
-                least = min(least, time.perf_counter() - began)
-    finally:
-        torch.set_num_threads(threads)
-    units = 1 if gpu else num_cores()
-    return operation_flops(operation, width, length) * sequences * length / least * units

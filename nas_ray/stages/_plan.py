@@ -17,8 +17,10 @@ from nas_ray.space import PathSpace, TeacherShape, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._checks import check_positions, check_spec, check_teacher
 from nas_ray.stages._enqueued import enqueue_overrides
-from nas_ray.stages._estimates import Estimate, StageEstimates, operation_rate, operation_weights, shrinking
+from nas_ray.stages._estimates import Estimate, StageEstimates, operation_weights
+from nas_ray.stages._rates import operation_rate
 from nas_ray.stages._run import Run
+from nas_ray.stages._shrinking import shrinking
 from nas_ray.stages._trial import load_run_specs
 from nas_ray.stages.uniform import _plan as uniform
 from nas_ray.stages.uniform import check_extraction, check_maximum

@@ -17,14 +17,11 @@ from nas_ray.distill import (
     Assignment,
     DistillPlan,
     Losses,
-    Outputs,
     OutputsConfig,
     RetrainedStudent,
     RetrainJudge,
     RetrainJudgeConfig,
-    TeacherOutputs,
     TrainingText,
-    evaluation_arrays,
 )
 from nas_ray.errors import NasRayError, RunError, StageError
 from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
@@ -34,6 +31,7 @@ from nas_ray.stages._candidates import TEACHER, TrackerListener
 from nas_ray.stages._changes import RETRAINED, set_aside
 from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
+from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import weights_of, write_starts
@@ -164,20 +162,8 @@ class Retraining:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
         context, spec = self.context, self.spec
         text = context.training_text(spec.steps * spec.sequences)
-        splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
-        group = context.spec.text.batch_sequences
         config = OutputsConfig(context.teacher_source.location, "hidden_state", spec.cache_bytes, spec.device)
-        outputs: Outputs
-        if context.is_local:
-            outputs = TeacherOutputs(config)
-            arrays: list[Any] = [evaluation_arrays(outputs, splits, group)]
-        else:
-            context.connect()
-            from nas_ray.cluster import put, share_outputs
-
-            outputs = shared = share_outputs(f"{context.run.run_id}-{self.name}", config)
-            context.at_close.append(shared.close)
-            arrays = [put(evaluation_arrays(outputs, splits, group))]
+        outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config)
         plan = DistillPlan(
             steps=spec.rungs,
             learning_rate=spec.learning_rate,

@@ -11,7 +11,9 @@ from nas_ray import api
 from nas_ray.errors import TeacherError
 from nas_ray.space import PathSpace, TeacherShape
 from nas_ray.spec import load_space, load_space_spec, load_trial, shipped
-from nas_ray.stages._estimates import Estimate, operation_rate, shrinking
+from nas_ray.stages._estimates import Estimate
+from nas_ray.stages._rates import operation_rate
+from nas_ray.stages._shrinking import shrinking
 from tests.tiny_trial import nas_ray, write_trial
 
 MINILM = TeacherShape(384, 6, 12, 1536, 30522, 512, 31_036 * 384, 10_646_784)

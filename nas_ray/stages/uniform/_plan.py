@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from nas_ray._machine import num_cores
 from nas_ray.search import how_many
 from nas_ray.space import TeacherShape, UniformArchitecture, UniformSpace, describe_ladder
 from nas_ray.spec import TrialSpec
 from nas_ray.stages._estimates import PROCESS_BYTES, StageEstimates
+from nas_ray.stages._rates import least_seconds
 from nas_ray.stages.uniform._order import closed_form_order
 from nas_ray.tables import Surrogates, all_uniform_parts, maximum_point
 
@@ -74,16 +73,7 @@ def _rate(architecture: UniformArchitecture, length: int) -> float:
     layer = build_layer(uniform_config(architecture, 8, length, Numerics()))
     hidden, sequences = torch.randn(8, length, architecture.hidden), 8
     one = Surrogates(8, length, length).operations(UniformArchitecture(1, *_sizes(architecture)))
-    threads, end, least = torch.get_num_threads(), time.perf_counter() + 0.5, float("inf")
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            while (began := time.perf_counter()) < end:
-                layer(hidden)
-                least = min(least, time.perf_counter() - began)
-    finally:
-        torch.set_num_threads(threads)
-    return one * sequences / least
+    return one * sequences / least_seconds(lambda: layer(hidden))
 
 
 def _sizes(a: UniformArchitecture) -> tuple[int, int, int]:

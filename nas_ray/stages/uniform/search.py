@@ -8,12 +8,9 @@ from typing import Any
 
 from nas_ray.distill import (
     DistillPlan,
-    Outputs,
     OutputsConfig,
-    TeacherOutputs,
     TrainingText,
     UniformJudgeConfig,
-    evaluation_arrays,
 )
 from nas_ray.errors import StageError
 from nas_ray.search import (
@@ -32,6 +29,7 @@ from nas_ray.search import (
 from nas_ray.space import describe_ladder
 from nas_ray.stages._candidates import TrackerListener
 from nas_ray.stages._context import Context
+from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages.search import STUDENTS, run_local
 from nas_ray.stages.uniform._order import Order, Sets, intrinsic
 from nas_ray.stages.uniform._surrogates import error_kind
@@ -140,21 +138,10 @@ def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingT
     assert distill is not None, "checked before anything starts"
     sequences = [found.sequences or 0 for found in spec.extraction.hyperparameter_sets]
     text = context.training_text(distill.steps[-1] * max(distill.most_sequences, *sequences, 1))
-    splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
     source, kind = context.teacher_source, error_kind(context)
     extraction, group = spec.extraction, spec.text.batch_sequences
     config = OutputsConfig(source.location, kind, extraction.cache_bytes, extraction.device)
-    outputs: Outputs
-    if context.is_local:
-        outputs = TeacherOutputs(config)
-        arrays: list[Any] = [evaluation_arrays(outputs, splits, group)]
-    else:
-        context.connect()
-        from nas_ray.cluster import put, share_outputs
-
-        outputs = shared = share_outputs(context.run.run_id, config)
-        context.at_close.append(shared.close)
-        arrays = [put(evaluation_arrays(outputs, splits, group))]
+    outputs, arrays = teacher_outputs(context, context.run.run_id, config)
     masked = context.batches.mask_probability > 0
     judge = UniformJudgeConfig(
         name=context.run.run_id,
