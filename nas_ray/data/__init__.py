@@ -1,10 +1,11 @@
 """Text as packed token batches, in four splits cut by document."""
 
-from nas_ray.data._batches import Batch, Special, TokenBatches, load_batches
+from nas_ray.data._batches import NOT_HIDDEN, Batch, Special, TokenBatches, load_batches
 from nas_ray.data._documents import absolute_source, local_files, paragraphs, resolve_text
 from nas_ray.data._pack import SPLITS, Packed, pack, split_of
 
 __all__ = [
+    "NOT_HIDDEN",
     "SPLITS",
     "Batch",
     "Packed",

@@ -16,15 +16,18 @@ from nas_ray.data._documents import fingerprint, resolve_text
 from nas_ray.data._pack import FORMAT, SPLITS, Packed, packed_splits
 from nas_ray.errors import TextError
 
+NOT_HIDDEN = -100  # the label that losses leave out, as in transformers
+
 
 @dataclass(frozen=True)
 class Batch:
     """``ids`` ``(sequences, tokens)``; ``mask`` is True where there is text, None if everywhere; ``documents`` numbers
-    the document of each token."""
+    the document of each token; ``labels`` has the token that masking hid, ``NOT_HIDDEN`` elsewhere; None if plain."""
 
     ids: NDArray[np.int64]
     mask: NDArray[np.bool_] | None
     documents: NDArray[np.int32]
+    labels: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,11 @@ class TokenBatches:
         ids = np.stack(rows).astype(np.int64)
         text = ids >= 0
         ids[~text] = self.special.pad
+        labels = None
         if self.mask_probability:
-            ids = self._masked(ids, text, np.random.default_rng([self.seed, SPLITS.index(split), index]))
-        return Batch(ids, None if text.all() else text, np.stack(owners).astype(np.int32))
+            rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
+            ids, labels = self._masked(ids, text, rng)
+        return Batch(ids, None if text.all() else text, np.stack(owners).astype(np.int32), labels)
 
     def _order(self, split: str, epoch: int) -> NDArray[np.int64]:
         """Rows of one epoch as pairs (source, row), sources mixed by their shares, in random order."""
@@ -76,8 +81,10 @@ class TokenBatches:
         """All tokens that are not special."""
         return np.setdiff1d(np.arange(self.special.vocab_size), list(self.special.special))
 
-    def _masked(self, ids: NDArray[np.int64], text: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Hide tokens as for masked-LM training: 80 % mask token, 10 % random token, 10 % kept.
+    def _masked(
+        self, ids: NDArray[np.int64], text: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Hide tokens as for masked-LM training: 80 % mask token, 10 % random token, 10 % kept; and what was hidden.
 
         Special tokens are neither hidden nor put in: a padding token inside a text would shift RoBERTa's positions.
         """
@@ -85,8 +92,9 @@ class TokenBatches:
         hidden = plain & (rng.random(ids.shape) < self.mask_probability)
         kind = rng.random(ids.shape)
         random = rng.choice(self._words, size=ids.shape)
-        ids = np.where(hidden & (kind < 0.8), self.special.mask, ids)
-        return np.where(hidden & (kind >= 0.8) & (kind < 0.9), random, ids)
+        masked = np.where(hidden & (kind < 0.8), self.special.mask, ids)
+        masked = np.where(hidden & (kind >= 0.8) & (kind < 0.9), random, masked)
+        return masked, np.where(hidden, ids, NOT_HIDDEN)
 
 
 @lru_cache(maxsize=8)  # two epochs of each split: 16 bytes a row

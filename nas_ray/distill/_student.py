@@ -28,10 +28,12 @@ from nas_ray.teacher import Teacher
 
 @dataclass(frozen=True)
 class TrainingText:
-    """``ids`` ``(sequences, tokens)`` of the training split; ``mask``: True where there is text, None if everywhere."""
+    """``ids`` ``(sequences, tokens)`` of a split; ``mask``: True where there is text, None if everywhere; ``labels``:
+    the hidden tokens where inputs are masked, -100 elsewhere."""
 
     ids: NDArray[np.int32]
     mask: NDArray[np.bool_] | None
+    labels: NDArray[np.int32] | None = None
 
     def chosen(self, seed: int, step: int, count: int) -> list[int]:
         """The ``count`` sequences of training step ``step``: a function of the seed, every sequence once an epoch."""
@@ -40,11 +42,15 @@ class TrainingText:
 
     def part(self, first: int, last: int) -> TrainingText:
         """Sequences ``first`` to ``last``."""
-        return TrainingText(self.ids[first:last], None if self.mask is None else self.mask[first:last])
+        return self._of(slice(first, last))
 
     def take(self, chosen: list[int]) -> TrainingText:
         """These sequences."""
-        return TrainingText(self.ids[chosen], None if self.mask is None else self.mask[chosen])
+        return self._of(chosen)
+
+    def _of(self, rows: Any) -> TrainingText:
+        mask, labels = (None if found is None else found[rows] for found in (self.mask, self.labels))
+        return TrainingText(self.ids[rows], mask, labels)
 
     def rows(self, chosen: list[int], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Ids and mask of these sequences."""

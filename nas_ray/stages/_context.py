@@ -138,10 +138,13 @@ class Context:
 
         found = [self.batches.batch(split, index) for index in range(count)]
         ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
-        if all(batch.mask is None for batch in found):
-            return TrainingText(ids, None)
+        labels = [batch.labels.astype(np.int32) for batch in found if batch.labels is not None]
         masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]
-        return TrainingText(ids, np.concatenate(masks))
+        return TrainingText(
+            ids,
+            None if all(batch.mask is None for batch in found) else np.concatenate(masks),
+            np.concatenate(labels) if labels else None,
+        )
 
     def training_text(self, sequences: int) -> TrainingText:
         """At least ``sequences`` of the training split, or all that it has."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas_ray.data import SPLITS, Packed, Special, TokenBatches, load_batches, split_of
+from nas_ray.data import NOT_HIDDEN, SPLITS, Packed, Special, TokenBatches, load_batches, split_of
 from nas_ray.errors import TextError
 from tests.conftest import sample_documents
 
@@ -186,6 +186,12 @@ def test_masking(
     assert abs(hidden.sum() / words - 0.15 * 0.8) < 0.005
     assert abs(replaced.sum() / words - 0.15 * 0.1) < 0.002  # the last tenth is kept
     assert len(np.unique(after[replaced])) > 250  # random words, not some
+    labels = np.stack([masked.batch("train", i).labels for i in indices])
+    told = labels != NOT_HIDDEN
+    assert (labels[told] == before[told]).all()
+    assert (told | (after == before)).all()  # whatever was changed has a label
+    assert abs(told.sum() / words - 0.15) < 0.005
+    assert batches.batch("train", 0).labels is None
 
 
 def test_masks_are_drawn_anew_every_epoch_but_not_every_call(
