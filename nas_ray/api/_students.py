@@ -11,8 +11,7 @@ from nas_ray.api._results import front
 from nas_ray.errors import RunError
 from nas_ray.search import task_id
 from nas_ray.space import parse_any
-from nas_ray.spec import Retrain, edit
-from nas_ray.stages import Console, Context, Run
+from nas_ray.stages import Console, Context, Run, retrain_spec
 from nas_ray.tables import read_rows
 
 
@@ -39,7 +38,7 @@ def retrain(
         RunError: the run is not finished, has no such candidate, or it is the teacher. SpecError: an unknown key.
         InfeasibleError: nothing of the front is within a bound. StageError: a student could not be finished.
     """
-    run, spec = Run.open(Path(folder)), edit(Retrain(), overrides)
+    run, spec = Run.open(Path(folder)), retrain_spec(overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
     head_size = Context(run).head_size

@@ -2,13 +2,14 @@
 
 from nas_ray.data._batches import NOT_HIDDEN, Batch, Special, TokenBatches, load_batches
 from nas_ray.data._documents import absolute_source, local_files, paragraphs, resolve_text
-from nas_ray.data._pack import SPLITS, Packed, pack, split_of
+from nas_ray.data._pack import SPLITS, Packed, Rows, pack, split_of
 
 __all__ = [
     "NOT_HIDDEN",
     "SPLITS",
     "Batch",
     "Packed",
+    "Rows",
     "Special",
     "TokenBatches",
     "absolute_source",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas_ray import assets
 from nas_ray.data._documents import fingerprint, resolve_text
-from nas_ray.data._pack import FORMAT, SPLITS, Packed, packed_splits
+from nas_ray.data._pack import FORMAT, SPLITS, Packed, Rows, packed_splits
 from nas_ray.errors import TextError
 
 NOT_HIDDEN = -100  # the label that losses leave out, as in transformers
@@ -126,10 +126,13 @@ def load_batches(
     batch_sequences: int,
     mask_probability: float,
     seed: int,
+    rows: Rows = "packed",
     progress: Callable[[str], None] | None = None,
     cache: Path | None = None,
 ) -> TokenBatches:
     """Read, split and pack ``sources`` (name, share, field).
+
+    With ``rows`` documents each row holds one document, or a window of one that is longer, and shares are of rows.
 
     Raises:
         TextError: a source is missing, empty or not text, or too short for four splits.
@@ -148,6 +151,7 @@ def load_batches(
                 str(length),
                 str(sorted(shares.items())),
                 str(seed),
+                *([] if rows == "packed" else [rows]),
             ]
         )
         try:
@@ -157,6 +161,7 @@ def load_batches(
                 length=length,
                 shares=shares,
                 seed=seed,
+                rows=rows,
                 cache=cache or assets.cache_dir(),
                 key=key,
             )

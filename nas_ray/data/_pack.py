@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,16 @@ FORMAT = "rows 2"  # of the cache; part of its keys
 _GROUP = 256  # documents tokenised at a time
 _INDEX = "index.json"
 
-Rows = NDArray[np.int32]
+Rows = Literal["packed", "documents"]
+Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Packed:
     """Rows of one split and source: token ids and document numbers, both ``(rows, tokens)``; -1 pads the ids."""
 
-    ids: Rows
-    documents: Rows
+    ids: Numbers
+    documents: Numbers
 
 
 def split_of(document: str, shares: Mapping[str, float], seed: int) -> str:
@@ -84,10 +85,40 @@ class Packer:
             np.pad(rows.documents, pad, constant_values=-1),
         )
 
-    def _rows(self, tokens: Rows, owners: Rows) -> Packed:
+    def _rows(self, tokens: Numbers, owners: Numbers) -> Packed:
         ids = np.pad(tokens, ((0, 0), (1, 1)))
         ids[:, 0], ids[:, -1] = self.first, self.last
         return Packed(ids, np.pad(owners, ((0, 0), (1, 1)), mode="edge") if owners.size else np.zeros_like(ids))
+
+
+class Windows:
+    """Rows of ``length`` that hold one document each, between ``first`` and ``last``; of a longer one, windows that
+    follow one another."""
+
+    def __init__(self, length: int, first: int, last: int) -> None:
+        self.inner, self.first, self.last = length - 2, first, last
+        self.count = 0  # of rows so far
+
+    def add(self, tokens: Sequence[Sequence[int]], numbers: Sequence[int]) -> Packed:
+        """The rows of these documents."""
+        windows = [
+            (number, document[at : at + self.inner])
+            for number, document in zip(numbers, tokens, strict=True)
+            for at in range(0, len(document), self.inner)
+        ]
+        ids, documents = (np.full((len(windows), self.inner + 2), -1, np.int32) for _ in range(2))
+        for row, (number, window) in enumerate(windows):
+            ids[row, : len(window) + 2] = (self.first, *window, self.last)
+            documents[row, : len(window) + 2] = number
+        self.count += len(windows)
+        return Packed(ids, documents)
+
+    def end(self) -> Packed:
+        """Nothing: no document waits."""
+        return self.add([], [])
+
+
+_PACKERS: dict[Rows, type[Packer] | type[Windows]] = {"packed": Packer, "documents": Windows}
 
 
 def pack(tokens: Sequence[Sequence[int]], numbers: Sequence[int], length: int, first: int, last: int) -> Packed:
@@ -104,6 +135,7 @@ def packed_splits(
     length: int,
     shares: Mapping[str, float],
     seed: int,
+    rows: Rows,
     cache: Path,
     key: str,
 ) -> dict[str, Packed]:
@@ -121,7 +153,7 @@ def packed_splits(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
-        _write(temporary, documents, tokenizer, length, shares, seed)
+        _write(temporary, documents, tokenizer, length, shares, seed, rows)
         with suppress(OSError):  # another process was first
             temporary.rename(folder)
     finally:
@@ -137,10 +169,10 @@ def _read(folder: Path) -> dict[str, Packed]:
     """
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
 
-    def mapped(file: Path, shape: tuple[int, int]) -> Rows:
+    def mapped(file: Path, shape: tuple[int, int]) -> Numbers:
         if file.stat().st_size != 4 * shape[0] * shape[1]:
             raise ValueError(f"{file}: not {shape[0]} rows")
-        rows: Rows = np.memmap(file, dtype="<i4", mode="r", shape=shape)
+        rows: Numbers = np.memmap(file, dtype="<i4", mode="r", shape=shape)
         return rows
 
     found = {}
@@ -151,10 +183,16 @@ def _read(folder: Path) -> dict[str, Packed]:
 
 
 def _write(
-    folder: Path, documents: Iterable[str], tokenizer: Any, length: int, shares: Mapping[str, float], seed: int
+    folder: Path,
+    documents: Iterable[str],
+    tokenizer: Any,
+    length: int,
+    shares: Mapping[str, float],
+    seed: int,
+    rows: Rows,
 ) -> None:
     """Tokenise, pack and write all splits in one pass over ``documents``."""
-    packers = {split: Packer(length, tokenizer.cls_token_id, tokenizer.sep_token_id) for split in SPLITS}
+    packers = {split: _PACKERS[rows](length, tokenizer.cls_token_id, tokenizer.sep_token_id) for split in SPLITS}
     with ExitStack() as stack:
         files = {
             split: [stack.enter_context((folder / f"{split}.{name}").open("wb")) for name in ("ids", "documents")]

@@ -62,14 +62,15 @@ class Evaluation:
 
     @torch.no_grad()
     def features(self, student: nn.Module, split: str) -> Tensor:
-        """The student's hidden states on ``split``."""
+        """The student's hidden states on ``split``; 0 behind the longest text of some rows."""
         ids, mask = self.ids[split], self.masks[split]
-        return torch.cat(
-            [
-                student(ids[at : at + _ROWS], None if mask is None else mask[at : at + _ROWS])
-                for at in range(0, len(ids), _ROWS)
-            ]
-        )
+        found = []
+        for at in range(0, len(ids), _ROWS):
+            some = None if mask is None else mask[at : at + _ROWS]
+            width = ids.shape[1] if some is None else max(1, int(some.any(0).nonzero().max()) + 1)
+            states = student(ids[at : at + _ROWS, :width], None if some is None else some[:, :width])
+            found.append(F.pad(states, (0, 0, 0, ids.shape[1] - width)))
+        return torch.cat(found)
 
     def states(self, split: str) -> States:
         """Targets of ``split``, which stand for its inputs too."""

@@ -94,17 +94,26 @@ class TeacherOutputs:
 
 
 def outputs_of(outputs: Outputs, text: TrainingText, chosen: Sequence[int], group: int) -> Array:
-    """Outputs of the sequences ``chosen`` of ``text``, which are computed ``group`` at a time."""
+    """Outputs of the sequences ``chosen`` of ``text``, which are computed ``group`` at a time; 0 behind the text."""
     rows = {number: text.part(number * group, (number + 1) * group) for number in {i // group for i in chosen}}
     found = outputs.groups(rows)
-    return np.stack([found[index // group][index % group] for index in chosen])
+    return _padded([found[index // group][index % group] for index in chosen], text.width(chosen))
+
+
+def _padded(rows: Sequence[Array], width: int) -> Array:
+    """Outputs ``(tokens, size)`` of several sequences as one array, each cut or filled with 0 to ``width`` tokens."""
+    whole = np.zeros((len(rows), width, rows[0].shape[-1]), rows[0].dtype)
+    for row, found in zip(whole, rows, strict=True):
+        row[: len(found)] = found[:width]
+    return whole
 
 
 def evaluation_arrays(outputs: Outputs, texts: Mapping[str, TrainingText], group: int) -> dict[str, Any]:
     """What judging needs of every split, as numpy arrays."""
 
     def targets(text: TrainingText) -> Array:
-        return np.concatenate([outputs.once(text.part(at, at + group)) for at in range(0, len(text.ids), group)])
+        found = [outputs.once(text.part(at, at + group)) for at in range(0, len(text.ids), group)]
+        return _padded([row for rows in found for row in rows], text.ids.shape[1])
 
     return {
         "ids": {split: text.ids for split, text in texts.items()},

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError
-from nas_ray.distill._outputs import Outputs
+from nas_ray.distill._outputs import Outputs, outputs_of
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
@@ -57,6 +57,8 @@ class RetrainJudgeConfig:
     ridges: tuple[float, ...]
     test_documents: NDArray[Any]
     outputs: Outputs
+    cache_bytes: int  # of outputs that are kept
+    group: int  # sequences that the teacher reads at a time
 
     @property
     def key(self) -> str:
@@ -91,6 +93,22 @@ class RetrainJudge:
         """Normalised squared error and tokens of every test document, of the student at its end."""
         errors, there = self.begin(assignment).trained().token_errors("test")
         return errors_by_document(errors, np.where(there, self.config.test_documents, -1))
+
+    def targets(self, step: int, chosen: list[int]) -> NDArray[Any]:
+        """The teacher's outputs on the sequences ``chosen`` of a step, computed once for all students: sequence by
+        sequence if all can be kept, else step by step, since students read the same at the same step."""
+        outputs, text = self.config.outputs, self.text
+        if self._keeps_all:
+            return outputs_of(outputs, text, chosen, self.config.group)
+        return outputs.groups({step: text.take(chosen)})[step]
+
+    @cached_property
+    def _keeps_all(self) -> bool:
+        """Whether the outputs of the whole text fit into what may be kept."""
+        group, size = self.config.group, self.evaluation.targets["select"].shape[-1]
+        starts = range(0, len(self.text.ids), group)
+        tokens = sum(group * self.text.width(list(range(at, min(at + group, len(self.text.ids))))) for at in starts)
+        return 4 * tokens * size <= self.config.cache_bytes
 
     def head(self, student: Any) -> nn.Module:
         """What is trained behind a student of another width than the teacher and is no part of it."""
@@ -169,8 +187,7 @@ class RetrainedStudent:
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             chosen = text.chosen(plan.seed, step, plan.sequences)
-            # Students read the same sequences at the same step, so a step is what is computed and kept for all of them.
-            target = torch.from_numpy(config.outputs.groups({step: text.take(chosen)})[step])
+            target = torch.from_numpy(self.judge.targets(step, chosen))
             whole = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
             return [partial(self._loss, part) for part in whole.parts(config.accumulation)]
 

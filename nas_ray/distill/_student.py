@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
 from nas_ray.errors import StageError
 from nas_ray.teacher import Teacher
 
+_POOL = 50  # steps whose sequences are sorted by length together
+
 
 @dataclass(frozen=True)
 class TrainingText:
@@ -36,9 +38,37 @@ class TrainingText:
     labels: NDArray[np.int32] | None = None
 
     def chosen(self, seed: int, step: int, count: int) -> list[int]:
-        """The ``count`` sequences of training step ``step``: a function of the seed, every sequence once an epoch."""
+        """The ``count`` sequences of training step ``step``: a function of the seed, every sequence once an epoch.
+
+        Where lengths differ, those of a step have similar ones; what would not fill a step waits for another epoch.
+        """
         size = len(self.ids)
-        return [int(_order(size, seed, at // size)[at % size]) for at in range(step * count, (step + 1) * count)]
+        if self._lengths is None or size < count:
+            return [int(_order(size, seed, at // size)[at % size]) for at in range(step * count, (step + 1) * count)]
+        epoch, at = divmod(step, size // count)
+        return _order_by_length(self._lengths, seed, epoch, count)[at].tolist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _lengths(self) -> bytes | None:
+        """Tokens of each sequence, 4 bytes each, if they differ."""
+        if self.mask is None:
+            return None
+        found = self.mask.sum(1, dtype=np.int32)
+        return None if (found == found[0]).all() else found.tobytes()
+
+    def num_tokens(self, seed: int, steps: int, count: int) -> int:
+        """Tokens of text that ``steps`` steps of ``count`` sequences read."""
+        if self.mask is None:
+            return steps * count * int(self.ids.shape[1])
+        lengths = self.mask.sum(1)
+        return sum(int(lengths[self.chosen(seed, step, count)].sum()) for step in range(steps))
+
+    def width(self, chosen: Sequence[int]) -> int:
+        """Tokens of the longest of these sequences; what is behind is padding."""
+        if self.mask is None:
+            return int(self.ids.shape[1])
+        there = np.flatnonzero(self.mask[chosen].any(axis=0))
+        return int(there[-1]) + 1 if there.size else 1
 
     def part(self, first: int, last: int) -> TrainingText:
         """Sequences ``first`` to ``last``."""
@@ -53,9 +83,10 @@ class TrainingText:
         return TrainingText(self.ids[rows], mask, labels)
 
     def rows(self, chosen: list[int], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
-        """Ids and mask of these sequences."""
-        mask = None if self.mask is None else torch.from_numpy(self.mask[chosen]).to(device)
-        return torch.from_numpy(self.ids[chosen].astype(np.int64)).to(device), mask
+        """Ids and mask of these sequences, without the padding that all have."""
+        width = self.width(chosen)
+        mask = None if self.mask is None else torch.from_numpy(self.mask[chosen, :width]).to(device)
+        return torch.from_numpy(self.ids[chosen, :width].astype(np.int64)).to(device), mask
 
 
 @dataclass(frozen=True)
@@ -175,3 +206,13 @@ def stitched_training(
 @lru_cache(maxsize=4)
 def _order(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 7, epoch]).permutation(size)
+
+
+@lru_cache(maxsize=4)
+def _order_by_length(lengths: bytes, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The sequences of each step of an epoch, ``(steps, count)``: pools of random ones are sorted by length and cut."""
+    sizes = np.frombuffer(lengths, np.int32)
+    order = _order(len(sizes), seed, epoch)[: len(sizes) // count * count]
+    pools = [order[at : at + _POOL * count] for at in range(0, len(order), _POOL * count)]
+    steps = np.concatenate([pool[np.argsort(sizes[pool], kind="stable")] for pool in pools]).reshape(-1, count)
+    return np.random.default_rng([seed, 8, epoch]).permutation(steps)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from nas_ray.spec._frozen import Frozen
+from nas_ray.spec._text import Inputs, Text, TextSource
 
 
 class Losses(Frozen):
@@ -24,6 +26,25 @@ class Losses(Frozen):
         return self
 
 
+class RetrainText(Frozen):
+    """Text of a retraining; what is left out is as the search had it. Documents stay in the split that they were in."""
+
+    sources: tuple[TextSource, ...] | None = Field(None, min_length=1)
+    """Where the text comes from: best what students are to be used on."""
+    sequence_length: int | None = Field(None, ge=8)
+    """Tokens of a row."""
+    inputs: Inputs | None = None
+    """`masked`, `plain` or `auto`, as `text.inputs` of a trial."""
+    rows: Literal["packed", "documents"] = "packed"
+    """`packed`: rows of equal length, without gaps. `documents`: each document by itself, as short texts are embedded;
+    of a longer one, windows."""
+
+    def over(self, text: Text) -> Text:
+        """``text`` with what is given here."""
+        own = self.model_dump(exclude={"rows"}, exclude_none=True)
+        return Text.model_validate({**text.model_dump(), **own})
+
+
 class Retrain(Frozen):
     """Distillation of a whole student, its embedding included, towards the teacher."""
 
@@ -31,6 +52,7 @@ class Retrain(Frozen):
     """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
     sizes layer by layer (kind uniform); `scratch`, the papers' initialisation. `auto`: the first or the second."""
     losses: Losses = Losses()
+    text: RetrainText = RetrainText()
     steps: int = Field(1000, ge=1)
     """Training steps; the learning rate falls to 0 at the last."""
     judged: int = Field(10, ge=1)
@@ -72,8 +94,9 @@ class Retrain(Frozen):
     def overrides(self) -> list[str]:
         """What differs from the defaults, as ``--set`` takes it."""
         found = self.model_dump(mode="json", exclude_defaults=True)
-        losses = found.pop("losses", {})
-        return [f"{name}={value}" for name, value in {**found, **{f"losses.{k}": v for k, v in losses.items()}}.items()]
+        for section in ("losses", "text"):
+            found |= {f"{section}.{name}": value for name, value in found.pop(section, {}).items()}
+        return [f"{name}={json.dumps(v) if isinstance(v, list | dict) else v}" for name, v in found.items()]
 
     @property
     def training(self) -> Retrain:

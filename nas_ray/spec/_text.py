@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from nas_ray.spec._frozen import Frozen
 
+Inputs = Literal["auto", "masked", "plain"]
+
 
 class TextSource(Frozen):
     """One source of text and its share of the tokens."""
@@ -47,7 +49,7 @@ class Text(Frozen):
     """Where the text comes from."""
     sequence_length: int = Field(128, ge=8)
     """Tokens of a packed sequence."""
-    inputs: Literal["auto", "masked", "plain"] = "auto"
+    inputs: Inputs = "auto"
     """`masked` as for masked-LM training, `plain` as the text stands; `auto`: masked if the teacher has an MLM head."""
     mask_probability: float = Field(0.15, gt=0, lt=1)
     """Share of tokens that `masked` inputs hide (80 % mask token, 10 % random, 10 % kept)."""

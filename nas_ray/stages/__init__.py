@@ -11,7 +11,14 @@ from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
 from nas_ray.stages._solve import evaluation_overrides, solve, verdict
 from nas_ray.stages._sync import synchronise
-from nas_ray.stages._trial import edit_run_specs, load_run_specs, retraining_part, tracked_as, tracking_uri
+from nas_ray.stages._trial import (
+    edit_run_specs,
+    load_run_specs,
+    retrain_spec,
+    retraining_part,
+    tracked_as,
+    tracking_uri,
+)
 
 __all__ = [
     "COURSES",
@@ -34,6 +41,7 @@ __all__ = [
     "plan",
     "remember",
     "resume_command",
+    "retrain_spec",
     "retraining_part",
     "solve",
     "synchronise",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,19 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nas_ray.errors import SpecError
 from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape, UniformArchitecture, UniformSpace, teacher_path
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._run import Run
+from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import tracked_as, tracking_uri
 from nas_ray.tables import Costs, PartTable, Surrogates, UniformCosts, params_table
 
 if TYPE_CHECKING:  # torch, mlflow and ray wait until a stage needs them
-    from nas_ray.data import TokenBatches
-    from nas_ray.distill import BlockConfig, Blocks, TrainingText
+    from nas_ray.distill import BlockConfig, Blocks
     from nas_ray.spec import TrialSpec
     from nas_ray.teacher import TeacherSource
     from nas_ray.tracking import Tracker
@@ -106,60 +102,9 @@ class Context:
         return teacher_shape(self.teacher_source.config)
 
     @cached_property
-    def batches(self) -> TokenBatches:
-        """Packed token batches of the four splits."""
-        from nas_ray.data import load_batches
-        from nas_ray.teacher import has_masked_lm_head, load_tokenizer
-
-        text, source = self.spec.text, self.teacher_source
-        tokenizer = load_tokenizer(source)
-        masked = text.inputs == "masked" or (text.inputs == "auto" and has_masked_lm_head(source.config))
-        return load_batches(
-            [(s.source, s.share, s.field) for s in text.sources],
-            tokenizer,
-            tokenizer_key=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-            vocab_size=source.config.vocab_size,
-            length=text.sequence_length,
-            shares=text.splits.model_dump(),
-            batch_sequences=text.batch_sequences,
-            mask_probability=text.mask_probability if masked else 0.0,
-            seed=self.spec.seed,
-            progress=self.console.say,
-        )
-
-    def evaluation_counts(self) -> dict[str, int]:
-        """Batches of each evaluation split; no more than the text has."""
-        wanted = self.wanted_counts()
-        return {split: min(count, self.batches.num_batches(split)) for split, count in wanted.items()}
-
-    def text(self, split: str, count: int) -> TrainingText:
-        """The first ``count`` batches of ``split``, one after the other."""
-        from nas_ray.distill import TrainingText
-
-        found = [self.batches.batch(split, index) for index in range(count)]
-        ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
-        labels = [batch.labels.astype(np.int32) for batch in found if batch.labels is not None]
-        masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]
-        return TrainingText(
-            ids,
-            None if all(batch.mask is None for batch in found) else np.concatenate(masks),
-            np.concatenate(labels) if labels else None,
-        )
-
-    def training_text(self, sequences: int) -> TrainingText:
-        """At least ``sequences`` of the training split, or all that it has."""
-        size = self.spec.text.batch_sequences
-        return self.text("train", min(-(-sequences // size), self.batches.num_batches("train")))
-
-    def test_documents(self) -> NDArray[Any]:
-        """The document of every token of the test split that is reported."""
-        count = self.evaluation_counts()["test"]
-        return np.concatenate([self.batches.batch("test", index).documents for index in range(count)])
-
-    def wanted_counts(self) -> dict[str, int]:
-        """Batches of each evaluation split that the spec asks for."""
-        text = self.spec.text
-        return {"calibrate": text.calibrate_batches, "select": text.select_batches, "test": text.test_batches}
+    def texts(self) -> Texts:
+        """The text that the search distils on."""
+        return Texts(self.spec.text, self.teacher_source, self.spec.seed, self.console.say)
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
@@ -234,14 +179,14 @@ class Context:
                 from nas_ray.cluster import RayBlocks
 
                 self._blocks = RayBlocks(self.run.run_id, configs)
-            self.baselines = prepare(self._blocks, self.batches, self.evaluation_counts())
+            self.baselines = prepare(self._blocks, self.texts.batches, self.texts.counts)
         return self._blocks
 
     def settled(self, ask: Callable[[], list[Any]]) -> list[Any]:
         """What ``ask`` gets from the blocks, whichever of them was restarted meanwhile."""
         from nas_ray.distill import settled
 
-        return settled(self.blocks(), self.batches, self.evaluation_counts(), ask)
+        return settled(self.blocks(), self.texts.batches, self.texts.counts, ask)
 
     def published(self) -> list[Any]:
         """The blocks' shared arrays, as candidates take them."""
@@ -284,7 +229,7 @@ class Context:
 
     def distinct_batches(self) -> int:
         """Training batches before they repeat: whole steps of all replicas, so that each meets its own again."""
-        most = self.batches.num_batches("train")
+        most = self.texts.batches.num_batches("train")
         count, replicas = min(self.spec.supernet.steps_per_epoch or most, most), self.spec.supernet.replicas
         return count - count % replicas or count
 

@@ -6,15 +6,19 @@ from typing import Any
 
 from nas_ray.distill import Outputs, OutputsConfig, TeacherOutputs, evaluation_arrays
 from nas_ray.stages._context import Context
+from nas_ray.stages._texts import Texts
 
 
-def teacher_outputs(context: Context, name: str, config: OutputsConfig) -> tuple[Outputs, list[Any]]:
+def teacher_outputs(
+    context: Context, name: str, config: OutputsConfig, texts: Texts | None = None
+) -> tuple[Outputs, list[Any]]:
     """Where outputs come from until the run is closed, and the arrays that judging needs, as workers take them.
 
-    ``name`` is the actor's.
+    ``name`` is the actor's; ``texts`` are those of the run if None.
     """
-    splits = {split: context.text(split, count) for split, count in context.evaluation_counts().items()}
-    group = context.spec.text.batch_sequences
+    texts = texts or context.texts
+    splits = {split: texts.part(split, count) for split, count in texts.counts.items()}
+    group = texts.spec.batch_sequences
     if context.is_local:
         local = TeacherOutputs(config)
         return local, [evaluation_arrays(local, splits, group)]

@@ -93,7 +93,7 @@ def _plain(context: Context, weights: str) -> Make:
     shape, source = context.shape, context.teacher_source
     numerics, inheritance = numerics_of(source.config), None
     if weights == "teacher":
-        text = context.text("calibrate", context.evaluation_counts()["calibrate"])
+        text = context.texts.part("calibrate", context.texts.counts["calibrate"])
         ids, mask = text.rows(list(range(min(_SEQUENCES, len(text.ids)))))
         inheritance = teacher_inheritance(source.location, numerics, ids, mask)
 

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas_ray.assets import CATALOGUE
-from nas_ray.spec import PathSpaceSpec, TrialSpec, UniformSpaceSpec, edit, find, load_space_spec, load_trial
+from nas_ray.spec import (
+    PathSpaceSpec,
+    Retrain,
+    TextSource,
+    TrialSpec,
+    UniformSpaceSpec,
+    edit,
+    find,
+    load_space_spec,
+    load_trial,
+)
 
 
 def load_run_specs(trial: str, overrides: Sequence[str] = ()) -> tuple[TrialSpec, PathSpaceSpec | UniformSpaceSpec]:
@@ -32,6 +42,19 @@ def edit_run_specs(
     return _absolute(edited), space_spec if edited.space == spec.space else load_space_spec(edited.space)
 
 
+def retrain_spec(overrides: Sequence[str] = ()) -> Retrain:
+    """The settings of a retraining after ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    spec = edit(Retrain(), overrides)
+    if spec.text.sources is None:
+        return spec
+    text = spec.text.model_copy(update={"sources": absolute_sources(spec.text.sources)})
+    return spec.model_copy(update={"text": text})
+
+
 def tracking_uri(spec: TrialSpec, storage: Path) -> str:
     """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
     from nas_ray.tracking import local_uri
@@ -49,15 +72,19 @@ def retraining_part(settings: str) -> str:
     return f"retrain-{settings}"
 
 
-def _absolute(spec: TrialSpec) -> TrialSpec:
+def absolute_sources(sources: Sequence[TextSource]) -> tuple[TextSource, ...]:
+    """Local text by absolute path."""
     from nas_ray.data import absolute_source
 
-    sources = tuple(s.model_copy(update={"source": absolute_source(s.source)}) for s in spec.text.sources)
+    return tuple(found.model_copy(update={"source": absolute_source(found.source)}) for found in sources)
+
+
+def _absolute(spec: TrialSpec) -> TrialSpec:
     table = None if spec.latency.table is None else _local(spec.latency.table)
     return spec.model_copy(
         update={
             "teacher": spec.teacher if spec.teacher in CATALOGUE else _local(spec.teacher),
-            "text": spec.text.model_copy(update={"sources": sources}),
+            "text": spec.text.model_copy(update={"sources": absolute_sources(spec.text.sources)}),
             "latency": spec.latency.model_copy(update={"table": table}),
         }
     )

@@ -69,13 +69,13 @@ def _tasks(context: Context, count: int) -> list[Task]:
 def _train(context: Context, tasks: list[Task], tell: Callable[[int, str, float], None]) -> None:
     blocks, spec = context.blocks(), context.spec
     if not all(blocks.call("prepared")):
-        prepare(blocks, context.batches, context.evaluation_counts())
+        prepare(blocks, context.texts.batches, context.texts.counts)
     batches = _num_batches(context)
     limit = batches * _batch_bytes(context)
     context.console.say(f"  {batches} batches of hidden states, {limit / 1e6:,.0f} MB of disk for each block")
     blocks.call("expect_standalone", limit)
     for index in range(batches):
-        blocks.feed("standalone", index, context.batches.batch("train", index))
+        blocks.feed("standalone", index, context.texts.batches.batch("train", index))
         context.console.progress(index + 1, batches, "batches of hidden states")
     plan, start, seed = _plan(context), spec.supernet.start, spec.seed
     if not context.is_local:
@@ -93,7 +93,7 @@ def _train(context: Context, tasks: list[Task], tell: Callable[[int, str, float]
 def _num_batches(context: Context) -> int:
     text = context.spec.text
     wanted: int = -(-context.spec.ranking.tokens // (text.batch_sequences * text.sequence_length))
-    most: int = context.batches.num_batches("train")
+    most: int = context.texts.batches.num_batches("train")
     return min(wanted, most)
 
 

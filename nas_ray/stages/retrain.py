@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import weights_of, write_starts
+from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import retraining_part
 from nas_ray.stages.search import run_local
 from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
@@ -53,6 +55,14 @@ class Retraining:
         self.folder = context.path(RETRAINED) / self.name
         self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What students learn from and are judged by."""
+        context, own = self.context, self.spec.text
+        return Texts(
+            own.over(context.spec.text), context.teacher_source, context.spec.seed, context.console.say, own.rows
+        )
 
     def run(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
         """Retrain the candidates of ``rows`` (of ``candidates.parquet``) that are not finished; the models' folders.
@@ -161,9 +171,9 @@ class Retraining:
     def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
         context, spec = self.context, self.spec
-        text = context.training_text(spec.steps * spec.sequences)
+        text = self.texts.training(spec.steps * spec.sequences)
         config = OutputsConfig(context.teacher_source.location, "hidden_state", spec.cache_bytes, spec.device)
-        outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config)
+        outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config, self.texts)
         plan = DistillPlan(
             steps=spec.rungs,
             learning_rate=spec.learning_rate,
@@ -186,8 +196,10 @@ class Retraining:
             accumulation=spec.accumulation,
             starts=self.folder / _STARTS,
             ridges=context.spec.tabulate.ridges,
-            test_documents=context.test_documents(),
+            test_documents=self.texts.test_documents(),
             outputs=outputs,
+            cache_bytes=spec.cache_bytes,
+            group=self.texts.spec.batch_sequences,
         )
         return judge, arrays, text
 
@@ -201,7 +213,7 @@ class Retraining:
     def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
         context, spec = self.context, self.spec
         errors, there = student.token_errors("test")
-        tokens = spec.steps * spec.sequences * context.spec.text.sequence_length
+        tokens = student.judge.text.num_tokens(context.spec.seed, spec.steps, spec.sequences)
         return StudentCard(
             run=context.run.run_id,
             candidate_id=row["candidate_id"],
@@ -214,7 +226,7 @@ class Retraining:
             loss_weights=spec.losses.model_dump(),
             steps=spec.steps,
             tokens=tokens,
-            data=tuple(source.model_dump(include={"source", "share"}) for source in context.spec.text.sources),
+            data=tuple(source.model_dump(include={"source", "share"}) for source in self.texts.spec.sources),
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
             latency_key=context.latency.metadata["key"],
             metrics={
@@ -252,7 +264,7 @@ def retrainings(context: Context) -> Iterator[Retraining]:
 def options(rows: Sequence[dict[str, Any]], spec: Retrain) -> str:
     """The command line's options for these students."""
     words = [word for row in rows for word in ("--candidate", row["candidate_id"])]
-    return "".join(f" {word}" for word in [*words, *(f"--set {found}" for found in spec.overrides)])
+    return "".join(f" {word}" for word in [*words, *(f"--set {shlex.quote(found)}" for found in spec.overrides)])
 
 
 def retrain_candidates(

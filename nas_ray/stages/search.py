@@ -89,7 +89,7 @@ def _named(outcome: Outcome) -> str:
 
 def judge_config(context: Context) -> JudgeConfig:
     """How a worker anywhere judges candidates of this run."""
-    search, counts = context.spec.search, context.evaluation_counts()
+    search, counts = context.spec.search, context.texts.counts
     evaluator = EvaluatorConfig(
         key=context.run.run_id,
         space=context.space,
@@ -97,7 +97,7 @@ def judge_config(context: Context) -> JudgeConfig:
         teacher=context.spec.teacher,
         ridges=context.spec.tabulate.ridges,
         batch_sequences=context.spec.text.batch_sequences,
-        test_documents=context.test_documents(),
+        test_documents=context.texts.test_documents(),
     )
     plan = None
     if search.distill is not None:
@@ -117,4 +117,4 @@ def training_text(context: Context) -> TrainingText | None:
     distill = context.spec.search.distill
     if distill is None:
         return None
-    return context.training_text(distill.steps[-1] * distill.most_sequences)
+    return context.texts.training(distill.steps[-1] * distill.most_sequences)

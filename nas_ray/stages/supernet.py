@@ -17,8 +17,8 @@ _WORK = {"training": "train", "teacher": "teacher", "evaluation": "evaluate"}  #
 def run(context: Context) -> list[Path]:
     """Train all blocks; writes checkpoints and ``supernet/blocks.json`` (curves and baselines)."""
     spec, console, started = context.spec, context.console, time.perf_counter()
-    found = context.evaluation_counts()
-    for split, wanted in context.wanted_counts().items():
+    found = context.texts.counts
+    for split, wanted in context.texts.wanted.items():
         if found[split] < wanted:
             console.say(
                 f"  {split}: the text has {found[split]} batches, {wanted} were asked for; more text, more certainty"
@@ -34,10 +34,10 @@ def run(context: Context) -> list[Path]:
 
     train(
         blocks,
-        context.batches,
+        context.texts.batches,
         steps=spec.supernet.steps,
         distinct=context.distinct_batches(),
-        counts=context.evaluation_counts(),
+        counts=context.texts.counts,
         in_flight=spec.cluster.max_in_flight,
         progress=progress,
     )

@@ -68,7 +68,7 @@ def _chunks(ids: list[str]) -> list[list[str]]:
 def _metadata(
     context: Context, remaining: list[list[str]], chosen: list[list[str]], frozen: str | None
 ) -> dict[str, Any]:
-    spec, counts = context.spec, context.evaluation_counts()
+    spec, counts = context.spec, context.texts.counts
     batch_tokens = spec.text.batch_sequences * spec.text.sequence_length
     sequences = counts["calibrate"] * spec.text.batch_sequences
     fit_tokens = split_calibration(sequences) * spec.text.sequence_length

@@ -137,12 +137,11 @@ def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingT
     spec, distill = context.spec, context.spec.search.distill
     assert distill is not None, "checked before anything starts"
     sequences = [found.sequences or 0 for found in spec.extraction.hyperparameter_sets]
-    text = context.training_text(distill.steps[-1] * max(distill.most_sequences, *sequences, 1))
+    text = context.texts.training(distill.steps[-1] * max(distill.most_sequences, *sequences, 1))
     source, kind = context.teacher_source, error_kind(context)
     extraction, group = spec.extraction, spec.text.batch_sequences
     config = OutputsConfig(source.location, kind, extraction.cache_bytes, extraction.device)
     outputs, arrays = teacher_outputs(context, context.run.run_id, config)
-    masked = context.batches.mask_probability > 0
     judge = UniformJudgeConfig(
         name=context.run.run_id,
         ladder=context.ladder,
@@ -151,8 +150,8 @@ def _judging(context: Context) -> tuple[UniformJudgeConfig, list[Any], TrainingT
         num_positions=context.shape.num_positions,
         numerics=numerics_of(source.config),
         ridges=spec.tabulate.ridges,
-        mask_id=context.batches.special.mask if masked else -1,
-        test_documents=context.test_documents(),
+        mask_id=context.texts.mask_id,
+        test_documents=context.texts.test_documents(),
         outputs=outputs,
         group=group,
         teacher=source.location if spec.extraction.start == "inherit" else None,
