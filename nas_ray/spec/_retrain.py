@@ -67,9 +67,9 @@ class Retrain(Frozen):
     temperature: float = Field(1.0, gt=0)
     """Softens both sides' predictions in `losses.logits`."""
     weights: Weights = "auto"
-    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
-    sizes layer by layer; `scratch`, the papers' initialisation. `auto`: the first that the kind has, unless the preset
-    is from scratch."""
+    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, as many of its heads,
+    neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation. `auto`:
+    scratch where the preset says so, else the first that the kind of space has."""
     teacher: str | None = None
     """Another teacher than the search's, with the same tokenizer: such as `nas-ray adapt-teacher` makes."""
     text: RetrainText = RetrainText()
