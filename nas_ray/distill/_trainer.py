@@ -44,7 +44,7 @@ def has_native_bf16(device: str) -> bool:
 
 
 def _attend_by_parts(module: nn.Module) -> None:
-    """In bf16 on a CPU the backward pass of fused attention takes 4 to 6 times as long; ours knows that itself."""
+    """In bf16 on a CPU the backward pass of fused attention takes 3 to 5 times as long; ours knows that itself."""
     for part in module.modules():
         if isinstance(part, PreTrainedModel) and not isinstance(part, NasRayPreTrainedModel):
             part.set_attn_implementation("eager")

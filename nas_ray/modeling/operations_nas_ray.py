@@ -49,7 +49,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, there: Tensor | None) -> 
     """Mixed values ``(batch, heads, tokens, head_size)``; ``there`` ``(batch, 1, 1, tokens)``: where there is text."""
     if not (query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled()):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=there)
-    # The backward pass of a CPU's fused bf16 kernel takes 4 to 6 times as long as these parts.
+    # The backward pass of a CPU's fused bf16 kernel takes 3 to 5 times as long as these parts.
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if there is not None:
         scores = scores.masked_fill(~there, torch.finfo(scores.dtype).min)
