@@ -31,7 +31,7 @@ from nas_ray.stages import Context, Run, Silent, _checks, adapt, adapt_spec, che
 from nas_ray.stages import _adaptation as training
 from nas_ray.teacher import FAMILIES, TeacherSource, has_masked_lm_head, load_masked_lm, load_tokenizer
 from tests.conftest import sample_documents, save_model, train_tokenizer
-from tests.tiny_trial import command, environment, write_trial
+from tests.tiny_trial import command, environment, write_extraction, write_trial
 
 SIZES = ("text.sequence_length=32", "sequences=8", "select_sequences=16", "test_sequences=32")
 QUICK = (*SIZES, "steps=12", "judged=3")
@@ -291,6 +291,15 @@ def test_it_is_a_teacher_of_any_trial(learned: dict[str, Any], tmp_path: Path, t
     context = Context(run)
     assert context.texts.is_masked
     assert context.shape.hidden == 64
+
+
+def test_predictions_of_plain_encoders_are_compared_with_its_own(
+    learned: dict[str, Any], tmp_path: Path, tiny_text_file: Path
+) -> None:
+    extraction = {"error": "cross_entropy", "epsilon": 8}
+    trial = write_extraction(tmp_path, Path(learned["folder"]), tiny_text_file, extraction=extraction)
+    run = api.search(str(trial), storage=tmp_path / "runs")
+    assert all(0 < row["test_loss"] < 10 for row in api.front(run.folder)["candidates"])
 
 
 def test_its_notes_are_no_part_of_the_teacher(learned: dict[str, Any]) -> None:
