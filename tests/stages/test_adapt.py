@@ -87,7 +87,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def test_it_predicts_hidden_words_better_than_their_frequencies_and_stays_the_teacher(learned: dict[str, Any]) -> None:
     figures = learned["figures"]
-    assert figures["test_masked_accuracy"] > 2 * figures["test_unigram_accuracy"]
+    assert figures["test_masked_accuracy"] > figures["test_unigram_accuracy"] + 0.1
     assert figures["test_masked_loss"] < figures["test_unigram_loss"] - 1
     assert figures["test_similarity"] > 0.9
     losses = [learned["curve"][step]["loss"] for step in ("40", "80", "120")]
