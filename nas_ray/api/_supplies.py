@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from nas_ray.errors import RunError
 from nas_ray.space import PathSpace
 from nas_ray.spec import Latency, load_space
-from nas_ray.stages import Console, Silent, check_latency
+from nas_ray.stages import Console, Silent, check_latency, check_room
 from nas_ray.tables import PartTable
 
 
@@ -48,10 +47,6 @@ def profile(
 
 def _check_writable(file: Path) -> None:
     """Before minutes are spent on what it is to hold."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=file.parent).close()
-    except OSError as error:
-        raise RunError(f"{file}: cannot be written: {error.strerror}; choose another --output.") from error
+    check_room(file.parent, 0, "choose another --output")
     if file.is_dir():
         raise RunError(f"{file}: a folder; accepted: the name of a file to write.")

@@ -1,5 +1,6 @@
 """Block-wise distillation: the training loop, sampling, shrinking, block workers and how they are driven."""
 
+from nas_ray.distill._adapt import Adaptation, Predictions, WordFrequencies
 from nas_ray.distill._config import BlockConfig
 from nas_ray.distill._judge import (
     AnyJudge,
@@ -26,6 +27,7 @@ from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudg
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
+    "Adaptation",
     "AnyJudge",
     "AnyJudgeConfig",
     "Assignment",
@@ -44,6 +46,7 @@ __all__ = [
     "Losses",
     "Outputs",
     "OutputsConfig",
+    "Predictions",
     "ReplicaGroup",
     "ReplicaLostError",
     "RetrainJudge",
@@ -60,6 +63,7 @@ __all__ = [
     "UniformCandidate",
     "UniformJudge",
     "UniformJudgeConfig",
+    "WordFrequencies",
     "evaluation_arrays",
     "has_native_bf16",
     "inherited_arrays",

@@ -133,7 +133,7 @@ class StudentTraining:
 
     ``prepare`` readies a step, without gradients or autocast, and returns what computes its loss: one call, or several
     whose mean it is, computed and differentiated in turn. In a ``group`` each member prepares a part of the step, and
-    the first keeps the checkpoints.
+    the first keeps the checkpoints. ``width`` and ``scale`` are those of ``Trainer``.
     """
 
     ready = True
@@ -145,6 +145,9 @@ class StudentTraining:
         name: str,
         prepare: Callable[[int], Sequence[Callable[[], Tensor]]],
         group: ReplicaGroup | None = None,
+        *,
+        width: Callable[[str], int] = lambda _: 0,
+        scale: Callable[[int], float] = lambda _: 1.0,
     ) -> None:
         self.plan, self.prepare, self.group = plan, prepare, group or ReplicaGroup(0, 1)
         self.trainer = Trainer(
@@ -155,6 +158,8 @@ class StudentTraining:
             precision=plan.precision,
             device=plan.device,
             average=self.group.average if self.group.size > 1 else None,
+            width=width,
+            scale=scale,
         )
         self.checkpoints = Checkpoints(plan.folder / name)
         self.step = 0
@@ -171,6 +176,8 @@ class StudentTraining:
                 raise StageError("distillation", f"the loss of step {step} is {found}; try a lower learning_rate.")
             if self.plan.weight_bound is not None:
                 self._bound(self.plan.weight_bound)
+        if not all(bool(parameter.isfinite().all()) for parameter in self.trainer.names.values()):
+            raise StageError("distillation", f"a weight of step {to - 1} is no number; try a lower learning_rate.")
         self.step = to
         self._save()
 

@@ -43,6 +43,11 @@ def has_native_bf16(device: str) -> bool:
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 
 
+def autocasts(precision: str, device: str) -> bool:
+    """Whether a training of this ``precision`` computes in bf16."""
+    return precision == "bf16" or (precision == "auto" and has_native_bf16(device))
+
+
 def _attend_by_parts(module: nn.Module) -> None:
     """In bf16 on a CPU the backward pass of fused attention takes 3 to 5 times as long; ours knows that itself."""
     for part in module.modules():
@@ -73,7 +78,7 @@ class Trainer:
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.schedule, self.clip, self.device = schedule, clip, device
         self.average = average  # in place, over processes that take the same step on other batches
-        self.autocast = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
+        self.autocast = autocasts(precision, device)
         if self.autocast and not device.startswith("cuda"):
             _attend_by_parts(module)
         widths = {name: width(name) for name in self.names}

@@ -19,6 +19,7 @@ from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
 from nas_ray.report._students import students_table
+from nas_ray.report._teachers import adapted_table
 
 __all__ = [
     "BlockTraining",
@@ -32,6 +33,7 @@ __all__ = [
     "TableCheck",
     "Tuple",
     "UniformComparison",
+    "adapted_table",
     "comparison_table",
     "export_table",
     "extraction_table",

@@ -1,5 +1,6 @@
 """Trial specs and space files: text to frozen, validated, hashed objects."""
 
+from nas_ray.spec._adapt import Adapt
 from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._extraction import Extraction
 from nas_ray.spec._load import (
@@ -19,11 +20,13 @@ from nas_ray.spec._search import Scheduler, Search, Searcher
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
 from nas_ray.spec._supernet import Shrink, Supernet
 from nas_ray.spec._tables import Latency, Tabulate
-from nas_ray.spec._text import Splits, Text, TextSource
+from nas_ray.spec._text import Corpus, Splits, Text, TextSource
 from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
 __all__ = [
+    "Adapt",
     "Cluster",
+    "Corpus",
     "Distill",
     "Extraction",
     "Latency",

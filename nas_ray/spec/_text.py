@@ -1,4 +1,4 @@
-"""The text that a search distils on."""
+"""Text: where it comes from, how it is cut and divided, and what of it a search distils on."""
 
 from __future__ import annotations
 
@@ -42,19 +42,24 @@ class Splits(Frozen):
         return self
 
 
-class Text(Frozen):
-    """The text that the search distils on."""
+class Corpus(Frozen):
+    """Text as sequences of tokens, divided by document."""
 
     sources: tuple[TextSource, ...] = Field(default=(TextSource(source="gutenberg"),), min_length=1)
     """Where the text comes from."""
     sequence_length: int = Field(128, ge=8)
     """Tokens of a packed sequence."""
-    inputs: Inputs = "auto"
-    """`masked` as for masked-LM training, `plain` as the text stands; `auto`: masked if the teacher has an MLM head."""
     mask_probability: float = Field(0.15, gt=0, lt=1)
-    """Share of tokens that `masked` inputs hide (80 % mask token, 10 % random, 10 % kept)."""
+    """Share of tokens that masked inputs hide (80 % mask token, 10 % random, 10 % kept)."""
     splits: Splits = Splits()
     """How documents are divided."""
+
+
+class Text(Corpus):
+    """The text that the search distils on."""
+
+    inputs: Inputs = "auto"
+    """`masked` as for masked-LM training, `plain` as the text stands; `auto`: masked if the teacher has an MLM head."""
     batch_sequences: int = Field(8, ge=1)
     """Sequences of a batch."""
     calibrate_batches: int = Field(10, ge=1)

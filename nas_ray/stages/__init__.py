@@ -1,7 +1,7 @@
 """The pipeline, read top to bottom: profile, supernet, tabulate, search, test, rank, report."""
 
 from nas_ray.stages._changes import change
-from nas_ray.stages._checks import check_latency, check_run
+from nas_ray.stages._checks import check_latency, check_room, check_run
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import enqueue_overrides
@@ -12,6 +12,8 @@ from nas_ray.stages._run import Run
 from nas_ray.stages._solve import evaluation_overrides, solve, verdict
 from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import (
+    absolute_teacher,
+    adapt_spec,
     edit_run_specs,
     load_run_specs,
     retrain_spec,
@@ -29,8 +31,11 @@ __all__ = [
     "Plan",
     "Run",
     "Silent",
+    "absolute_teacher",
+    "adapt_spec",
     "change",
     "check_latency",
+    "check_room",
     "check_run",
     "edit_run_specs",
     "enqueue_overrides",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import tempfile
 from pathlib import Path
 
 from nas_ray._machine import num_cores, processor
-from nas_ray.errors import SpecError
+from nas_ray.errors import RunError, SpecError
 from nas_ray.space import PathSpace, TeacherShape
-from nas_ray.spec import Latency, TrialSpec
+from nas_ray.spec import Adapt, Latency, TrialSpec
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import check_enqueued
@@ -88,7 +90,7 @@ def check_teacher(spec: TrialSpec, space: PathSpace, shape: TeacherShape) -> Non
         table_problem(costs, None, list(known)).require_feasible(known)
 
 
-def check_positions(spec: TrialSpec, shape: TeacherShape) -> None:
+def check_positions(spec: TrialSpec | Adapt, shape: TeacherShape) -> None:
     """Whether the teacher can read sequences of the spec's length.
 
     Raises:
@@ -146,8 +148,34 @@ def _check_devices(spec: TrialSpec, address: str | None) -> None:
     check_latency(spec.latency)
     joins = address is not None and spec.cluster.executor == "ray"
     for key, device in (("supernet.device", spec.supernet.device), ("extraction.device", spec.extraction.device)):
-        if device == "cuda" and not joins and not _has_gpu():
-            raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key=key)
+        if not joins:
+            check_device(key, device)
+
+
+def check_device(key: str, device: str) -> None:
+    """Whether the ``device`` that ``key`` names is here.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if device == "cuda" and not _has_gpu():
+        raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key=key)
+
+
+def check_room(folder: Path, size: int, advice: str) -> None:
+    """Whether ``size`` bytes can be written below ``folder``, which is made.
+
+    Raises:
+        RunError: they cannot; ends with the ``advice``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}; {advice}.") from error
+    if free < size:
+        raise RunError(f"{folder}: {free / 1e6:,.0f} MB of the disk are free, {size / 1e6:,.0f} are needed; {advice}.")
 
 
 def _has_gpu() -> bool:

@@ -53,15 +53,25 @@ def refuse(run: Run, changed: list[str]) -> None:
 
 def fingerprints(spec: TrialSpec) -> dict[str, str]:
     """Of every input that lies here or in the catalogue: its name, and a hash of what it holds."""
-    from nas_ray.data import local_files
-
-    found = {f"the teacher {spec.teacher}": _of(spec.teacher, _teacher_files(spec.teacher))}
+    found = {f"the teacher {spec.teacher}": teacher_content(spec.teacher)}
     for source in spec.text.sources:
-        found[f"the text {source.source}"] = _of(source.source, local_files(source.source))
+        found[f"the text {source.source}"] = text_content(source.source)
     if spec.latency.table is not None:
         table = Path(spec.latency.table)
         found[f"the latency table {table}"] = _of(str(table), [table] if table.is_file() else [])
     return {name: value for name, value in found.items() if value}
+
+
+def teacher_content(name: str) -> str:
+    """A hash of what a teacher's files hold, where they lie here or in the catalogue; else empty."""
+    return _of(name, _teacher_files(name))
+
+
+def text_content(source: str) -> str:
+    """The same of a text."""
+    from nas_ray.data import local_files
+
+    return _of(source, local_files(source))
 
 
 def _of(name: str, files: list[Path]) -> str:

@@ -28,7 +28,12 @@ def resume_command() -> str | None:
 def remember(run: Run, address: str | None = None, *, command: str = "resume", options: str = "") -> None:
     """Make ``resume_command`` speak of ``run``."""
     where = f" --address {shlex.quote(address)}" if address else ""
-    _COMMAND[:] = [f"nas-ray {command} {shlex.quote(str(run.folder))}{options}{where}"]
+    remember_command(f"nas-ray {command} {shlex.quote(str(run.folder))}{options}{where}")
+
+
+def remember_command(command: str) -> None:
+    """Make ``resume_command`` say ``command``."""
+    _COMMAND[:] = [command]
 
 
 def execute(run: Run, console: Console | None = None, address: str | None = None) -> None:

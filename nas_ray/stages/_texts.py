@@ -90,11 +90,11 @@ class Texts:
             count += 1
         return count
 
-    def part(self, split: str, count: int) -> TrainingText:
-        """The first ``count`` batches of ``split``, one after the other."""
+    def part(self, split: str, count: int, first: int = 0) -> TrainingText:
+        """``count`` batches of ``split`` from the ``first`` on, one after the other."""
         from nas_ray.distill import TrainingText
 
-        found = [self.batches.batch(split, index) for index in range(count)]
+        found = [self.batches.batch(split, index) for index in range(first, first + count)]
         ids = np.concatenate([batch.ids for batch in found]).astype(np.int32)
         labels = [batch.labels.astype(np.int32) for batch in found if batch.labels is not None]
         masks = [np.ones(batch.ids.shape, bool) if batch.mask is None else batch.mask for batch in found]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas_ray.assets import CATALOGUE
 from nas_ray.spec import (
+    Adapt,
     PathSpaceSpec,
     Retrain,
     TextSource,
@@ -55,6 +56,22 @@ def retrain_spec(overrides: Sequence[str] = ()) -> Retrain:
     return spec.model_copy(update={"text": text})
 
 
+def adapt_spec(overrides: Sequence[str] = ()) -> Adapt:
+    """The settings of a teacher's adaptation after ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    spec = edit(Adapt(), overrides)
+    text = spec.text.model_copy(update={"sources": absolute_sources(spec.text.sources)})
+    return spec.model_copy(update={"text": text})
+
+
+def absolute_teacher(name: str) -> str:
+    """A teacher's name; that of a folder by absolute path."""
+    return name if name in CATALOGUE else _local(name)
+
+
 def tracking_uri(spec: TrialSpec, storage: Path) -> str:
     """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
     from nas_ray.tracking import local_uri
@@ -83,7 +100,7 @@ def _absolute(spec: TrialSpec) -> TrialSpec:
     table = None if spec.latency.table is None else _local(spec.latency.table)
     return spec.model_copy(
         update={
-            "teacher": spec.teacher if spec.teacher in CATALOGUE else _local(spec.teacher),
+            "teacher": absolute_teacher(spec.teacher),
             "text": spec.text.model_copy(update={"sources": absolute_sources(spec.text.sources)}),
             "latency": spec.latency.model_copy(update={"table": table}),
         }

@@ -22,7 +22,7 @@ from nas_ray.teacher._source import (
 if TYPE_CHECKING:
     from nas_ray.teacher._heads import HeadTransform, head_transform
     from nas_ray.teacher._layers import LayerWeights, layer_weights, numerics_of, weights_of
-    from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm
+    from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm, load_trainable_masked_lm
     from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "load_model",
     "load_teacher",
     "load_tokenizer",
+    "load_trainable_masked_lm",
     "numerics_of",
     "quiet",
     "resolve_teacher",
@@ -65,6 +66,7 @@ _WITH_TORCH = {
     "numerics_of": "_layers",
     "load_masked_lm": "_masked_lm",
     "load_model": "_model",
+    "load_trainable_masked_lm": "_masked_lm",
     "load_teacher": "_model",
     "weights_of": "_layers",
 }

@@ -12,6 +12,8 @@ from transformers import AutoModelForMaskedLM
 from nas_ray.teacher._model import load_weights
 from nas_ray.teacher._source import TeacherSource
 
+_PART = "encoder with a masked-LM head"
+
 
 @dataclass(frozen=True)
 class MaskedLm:
@@ -25,7 +27,6 @@ class MaskedLm:
         """What the decoder would see."""
         return self.outputs(ids, mask)[0]
 
-    @torch.no_grad()
     def outputs(self, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the decoder would see, and the last hidden state ``(batch, tokens, hidden)``."""
         attention = None if mask is None else mask.long()
@@ -39,10 +40,32 @@ def load_masked_lm(source: TeacherSource) -> MaskedLm:
     Raises:
         TeacherError: the weights cannot be loaded, or those of the head or the encoder are not in the files.
     """
-    accepted = "a checkpoint of a masked-LM model, or extraction.error: hidden_state"
-    model = load_weights(AutoModelForMaskedLM, source, "encoder with a masked-LM head", accepted)
+    accepted = (
+        "a checkpoint of a masked-LM model, as `nas-ray adapt-teacher` makes one, or extraction.error: hidden_state"
+    )
+    model = load_weights(AutoModelForMaskedLM, source, _PART, accepted)
+    found = _cut(model)
+    return MaskedLm(model, found.weight.detach().clone(), found.bias.detach().clone())
+
+
+def load_trainable_masked_lm(source: TeacherSource, seed: int | None) -> MaskedLm:
+    """The same with all weights trainable, ``weight`` and ``bias`` being the model's own.
+
+    With a ``seed`` its head is new: a function of the seed, its decoder tied to the word vectors.
+
+    Raises:
+        TeacherError: as ``load_masked_lm``; of a head that is new nothing has to be in the files.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed or 0)
+        options: dict[str, Any] = {} if seed is None else {"new_head": True, "tie_word_embeddings": True}
+        model = load_weights(AutoModelForMaskedLM, source, _PART, "a folder that save_pretrained wrote", **options)
+    return _cut(model.requires_grad_(True))
+
+
+def _cut(model: Any) -> MaskedLm:
+    """From now on the logits of ``model`` are what its decoder would see."""
     decoder = model.get_output_embeddings()
-    bias = torch.zeros(decoder.weight.shape[0]) if decoder.bias is None else decoder.bias.detach().clone()
-    weight = decoder.weight.detach().clone()
-    decoder.forward = lambda features: features  # the model's logits are now its decoder's inputs
-    return MaskedLm(model, weight, bias)
+    decoder.forward = lambda features: features
+    bias = torch.zeros(len(decoder.weight)) if decoder.bias is None else decoder.bias
+    return MaskedLm(model, decoder.weight, bias)

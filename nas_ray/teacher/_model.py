@@ -80,8 +80,12 @@ def load_model(source: TeacherSource) -> Any:
     return load_weights(AutoModel, source, "encoder", "a folder that save_pretrained wrote", **extra)
 
 
-def load_weights(kind: Any, source: TeacherSource, part: str, accepted: str, **options: Any) -> Any:
+def load_weights(
+    kind: Any, source: TeacherSource, part: str, accepted: str, *, new_head: bool = False, **options: Any
+) -> Any:
     """The model of transformers' class ``kind`` at ``source``, all of its weights, in fp32 and evaluation mode.
+
+    With ``new_head`` what is no part of the encoder may be missing, and is initialised.
 
     Raises:
         TeacherError: they cannot be loaded, or some are not in the files; names the ``part`` and what is ``accepted``.
@@ -95,7 +99,9 @@ def load_weights(kind: Any, source: TeacherSource, part: str, accepted: str, **o
         raise TeacherError(
             f"the weights of teacher '{source.location}' cannot be loaded: {first_line(error)}"
         ) from error
-    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
+    encoder = f"{model.base_model_prefix}." if new_head else ""
+    missing = sorted(name for name in report["missing_keys"] if name.startswith(encoder))
+    if missing:  # transformers fills them with random numbers
         raise TeacherError(
             f"the weights of teacher '{source.location}' lack {len(missing)} tensors of the {part}, the first "
             f"'{missing[0]}'; accepted: {accepted}."

@@ -36,6 +36,7 @@ print("loaded:", sorted(heavy), file=sys.stderr)
         "command('front', '--help')",
         "command('search', '--help')",
         "command('export', '--help')",
+        "command('adapt-teacher', '--help')",
     ],
 )
 def test_loads_nothing_heavy(statement: str) -> None:

@@ -83,6 +83,6 @@ def check_maximum(spec: TrialSpec, space: UniformSpace, config: Any) -> None:
     if spec.extraction.error == "cross_entropy" and not has_masked_lm_head(config):
         raise TeacherError(
             f"extraction.error is cross_entropy, but teacher '{spec.teacher}' has no masked-LM head; accepted: a "
-            "teacher with one, or extraction.error: hidden_state."
+            "teacher with one (`nas-ray adapt-teacher` gives it one), or extraction.error: hidden_state."
         )
     closed_form_order(spec, space, teacher_shape(config))
