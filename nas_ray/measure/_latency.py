@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from nas_ray._machine import processor
 from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
 from nas_ray.measure._clock import Call, captured, interleaved, milliseconds
+from nas_ray.measure._correlation import spearman
 from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
@@ -83,7 +84,7 @@ def calibrate(sums: Sequence[float], whole: Sequence[float]) -> tuple[float, flo
             slope, intercept = line
     predicted = slope * held[0] + intercept
     check = {
-        "spearman": _spearman(predicted, held[1]),
+        "spearman": spearman(predicted, held[1]),
         "mape_percent": _error(predicted, held[1]) * 100,
         "num_models": len(held[1]),
     }
@@ -98,19 +99,6 @@ def _left_out_error(x: Array, y: Array) -> float:
     """Mean error of a line at each point when it is fitted to the others."""
     lines = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
     return _error(np.array([np.polyval(line, at) for line, at in zip(lines, x, strict=True)]), y)
-
-
-def _spearman(a: Array, b: Array) -> float:
-    """Rank correlation, ties at their mean rank; not a number where one side is constant."""
-    ranks = [_ranks(values) for values in (a, b)]
-    if len(a) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: Array) -> Array:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
 def _time_all(calls: Mapping[str, Call], request: LatencyRequest) -> tuple[dict[str, float], dict[str, float]]:
