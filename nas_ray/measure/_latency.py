@@ -25,6 +25,7 @@ from nas_ray._machine import processor
 from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
 from nas_ray.measure._clock import Call, captured, interleaved, milliseconds
 from nas_ray.measure._correlation import spearman
+from nas_ray.measure._onnx import onnx_call
 from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
@@ -58,9 +59,7 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
     torch.set_num_threads(request.threads)
     say = progress or (lambda _text: None)
     say(f"timing {len(request.parts)} parts")
-    values, spreads = _time_all(
-        {part: _prepared(_part_call(part, request), request) for part in request.parts}, request
-    )
+    values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
     say(f"timing {len(request.models)} whole models")
     whole = [_time_model(parts, request) for parts in request.models]
     sums = [sum(values[part] for part in parts) for parts in request.models]
@@ -118,20 +117,15 @@ def _part_call(part: str, request: LatencyRequest) -> Call:
     module: nn.Module
     if kind == "embedding":
         module = ReducedEmbedding(request.vocab_size, request.num_positions, int(rest), numerics.norm_eps)
-        inputs = torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
-    elif kind == "layer":
+        return _call(module, _ids(request), request, masked=False)
+    if kind == "layer":
         layer = parse_layer(part)
-        module = build_layer(_config(layer, request))
-        inputs = torch.randn(*shape, layer.hidden).to(_dtype(request))
+        module, width = build_layer(_config(layer, request)), layer.hidden
     else:
         module = build_part(part, request.head_size, numerics)
-        inputs = torch.randn(*shape, int(rest.partition("-")[0]) if kind == "map" else int(kind))
-        inputs = inputs.to(_dtype(request))
-    module = module.eval().to(request.device, _dtype(request))
-    inputs = inputs.to(request.device)
-    if kind == "embedding" or isinstance(module, Seam):
-        return lambda: module(inputs)
-    return lambda: module(inputs, None)
+        width = int(rest.partition("-")[0]) if kind == "map" else int(kind)
+    inputs = torch.randn(*shape, width).to(_dtype(request))
+    return _call(module, inputs, request, masked=not isinstance(module, Seam))
 
 
 def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
@@ -140,18 +134,27 @@ def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
         student = build_uniform(_config(uniform_of(parts), request), seed=0)
     else:
         student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
-    student = student.to(request.device, _dtype(request))
+    call = _call(student, _ids(request), request, masked=True)
+    return median(milliseconds(call, request.repeats, request.device))
+
+
+def _ids(request: LatencyRequest) -> Tensor:
     shape = (request.batch_size, request.sequence_length)
-    ids: Tensor = (torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size).to(request.device)
-    return median(milliseconds(_prepared(partial(student, ids), request), request.repeats, request.device))
+    return torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
+
+
+def _call(module: nn.Module, inputs: Tensor, request: LatencyRequest, *, masked: bool) -> Call:
+    """``module`` on ``inputs`` in the runtime asked for; what onnxruntime serves always takes a mask, if one counts."""
+    module, inputs = module.eval().to(request.device, _dtype(request)), inputs.to(request.device)
+    if request.runtime == "onnxruntime":
+        mask = torch.ones(inputs.shape[:2], dtype=torch.bool)
+        return onnx_call(module, (inputs, mask) if masked else (inputs,), request.threads)
+    call = partial(module, inputs, None) if masked else partial(module, inputs)
+    return captured(call) if request.runtime == "graph" else call
 
 
 def _config(architecture: UniformArchitecture, request: LatencyRequest) -> Any:
     return uniform_config(architecture, request.vocab_size, request.num_positions, Numerics())
-
-
-def _prepared(call: Call, request: LatencyRequest) -> Call:
-    return captured(call) if request.runtime == "graph" else call
 
 
 def _dtype(request: LatencyRequest) -> torch.dtype:
