@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import nas_ray.modeling as modeling
 from nas_ray.modeling import (
+    Attention,
     NasRayConfig,
     NasRayForMaskedLM,
     NasRayForMultipleChoice,
@@ -24,6 +25,7 @@ from nas_ray.modeling import (
     NasRayForSequenceClassification,
     NasRayForTokenClassification,
     NasRayModel,
+    Numerics,
     describe_layer,
 )
 
@@ -187,3 +189,23 @@ print(type(model).__module__)
     )  # fmt: skip
     assert found.returncode == 0, found.stderr[-2000:]
     assert found.stdout.startswith("transformers_modules.")
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_in_bf16_learns_what_it_does_in_fp32(padded: bool) -> None:
+    torch.manual_seed(0)
+    attention = Attention(12, 2, 4, Numerics())
+    x = torch.randn(3, 7, 12)
+    mask = torch.arange(7) < torch.tensor([[7], [4], [1]]) if padded else None
+
+    def gradients(autocast: bool) -> tuple[Tensor, Tensor]:
+        attention.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = attention(x, mask)
+        kept = found.float() if mask is None else found.float()[mask]
+        kept.pow(3).mean().backward()
+        return kept.detach(), torch.cat([p.grad.flatten() for p in attention.parameters() if p.grad is not None])
+
+    (exact, slope), (found, ours) = gradients(False), gradients(True)
+    assert (found - exact).abs().max() < 0.05
+    assert F.cosine_similarity(slope, ours, dim=0) > 0.999
