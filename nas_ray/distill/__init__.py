@@ -10,10 +10,11 @@ from nas_ray.distill._judge import (
     Judged,
     JudgedCandidate,
 )
+from nas_ray.distill._losses import Losses
 from nas_ray.distill._outputs import ErrorKind, Outputs, OutputsConfig, TeacherOutputs, evaluation_arrays, outputs_of
 from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
-from nas_ray.distill._retrain import Encoder, Losses, RetrainedStudent, RetrainJudge, RetrainJudgeConfig
+from nas_ray.distill._retrain import Encoder, RetrainedStudent, RetrainJudge, RetrainJudgeConfig
 from nas_ray.distill._sampling import step_paths, stratified_sample
 from nas_ray.distill._shrink import ShrinkPlan, is_shrunk, path_bins, shrink_once
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan

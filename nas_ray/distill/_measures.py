@@ -17,20 +17,22 @@ from nas_ray.measure import ScoreSets, States, refit, split_calibration
 
 Array = NDArray[Any]
 
-_ROWS = 8  # sequences that are evaluated at a time
+ROWS = 8  # sequences that are evaluated at a time
 
 
 class Batch(NamedTuple):
-    """Ids and mask ``(sequences, tokens)`` of a training step, and the maximum point's outputs."""
+    """Ids, mask and labels ``(sequences, tokens)`` of a training step, and the maximum point's outputs; None where
+    there is no padding, nothing is hidden, or nobody asks for outputs."""
 
     ids: Tensor
     mask: Tensor | None
-    target: Tensor
+    target: Tensor | None
+    labels: Tensor | None = None
 
     def parts(self, count: int) -> list[Batch]:
         """``count`` equal parts of its sequences."""
-        masks = [None] * count if self.mask is None else self.mask.chunk(count)
-        return [Batch(*part) for part in zip(self.ids.chunk(count), masks, self.target.chunk(count), strict=True)]
+        split = [[None] * count if found is None else found.chunk(count) for found in self]
+        return [Batch(*part) for part in zip(*split, strict=True)]
 
 
 class Measure(Protocol):
@@ -59,16 +61,19 @@ class Evaluation:
         self.ids = {split: tensor(ids, np.int64) for split, ids in arrays["ids"].items()}
         self.masks = {split: None if mask is None else tensor(mask) for split, mask in arrays["masks"].items()}
         self.targets = {split: tensor(found) for split, found in arrays["targets"].items()}
+        self.labels = {
+            split: None if found is None else tensor(found, np.int64) for split, found in arrays["labels"].items()
+        }
 
     @torch.no_grad()
     def features(self, student: nn.Module, split: str) -> Tensor:
         """The student's hidden states on ``split``; 0 behind the longest text of some rows."""
         ids, mask = self.ids[split], self.masks[split]
         found = []
-        for at in range(0, len(ids), _ROWS):
-            some = None if mask is None else mask[at : at + _ROWS]
+        for at in range(0, len(ids), ROWS):
+            some = None if mask is None else mask[at : at + ROWS]
             width = ids.shape[1] if some is None else max(1, int(some.any(0).nonzero().max()) + 1)
-            states = student(ids[at : at + _ROWS, :width], None if some is None else some[:, :width])
+            states = student(ids[at : at + ROWS, :width], None if some is None else some[:, :width])
             found.append(F.pad(states, (0, 0, 0, ids.shape[1] - width)))
         return torch.cat(found)
 
@@ -100,6 +105,7 @@ class HiddenStateError:
         return linear_of(readout.weight, readout.bias)
 
     def loss(self, output: Tensor, head: nn.Module, batch: Batch) -> Tensor:
+        assert batch.target is not None
         return normalised_mse(head(output), batch.target, batch.mask, self.variance)
 
     def error(self, student: nn.Module, head: nn.Module) -> float:
@@ -139,6 +145,7 @@ class PredictionError:
         places = self._places(batch.ids, batch.mask)
         if not places.any():  # a short batch without a hidden word teaches nothing
             return output.sum() * 0.0
+        assert batch.target is not None
         return self._cross_entropy(head(output[places]), batch.target[places]).mean()
 
     def error(self, student: UniformStudent, head: nn.Module) -> float:

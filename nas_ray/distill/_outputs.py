@@ -1,4 +1,5 @@
-"""The maximum point's outputs, computed once for all students: a teacher's last hidden states, or its head's features.
+"""The maximum point's outputs, computed once for all students: a teacher's last hidden states, the features in front of
+its masked-LM head's decoder, or both side by side.
 
 Sequences are always computed in the same groups, so that an output does not depend on who asked for it first.
 """
@@ -18,7 +19,7 @@ from torch import Tensor
 from nas_ray.distill._student import TrainingText
 from nas_ray.teacher import TeacherSource, load_masked_lm, load_model
 
-ErrorKind = Literal["hidden_state", "cross_entropy"]
+ErrorKind = Literal["hidden_state", "cross_entropy", "both"]
 Array = NDArray[Any]
 
 
@@ -62,11 +63,12 @@ class TeacherOutputs:
     @torch.no_grad()
     def once(self, rows: TrainingText) -> Array:
         ids, mask = rows.rows(list(range(len(rows.ids))), self.config.device)
-        if self.config.error == "cross_entropy":
-            found: Tensor = self._model.features(ids, mask)
-        else:
+        if self.config.error == "hidden_state":
             attention = None if mask is None else mask.long()
-            found = self._model(input_ids=ids, attention_mask=attention).last_hidden_state
+            found: Tensor = self._model(input_ids=ids, attention_mask=attention).last_hidden_state
+        else:
+            features, hidden = self._model.outputs(ids, mask)
+            found = features if self.config.error == "cross_entropy" else torch.cat([hidden, features], -1)
         return found.cpu().numpy()
 
     def decoder(self) -> tuple[Array, Array] | None:
@@ -118,6 +120,7 @@ def evaluation_arrays(outputs: Outputs, texts: Mapping[str, TrainingText], group
     return {
         "ids": {split: text.ids for split, text in texts.items()},
         "masks": {split: text.mask for split, text in texts.items()},
+        "labels": {split: text.labels for split, text in texts.items()},
         "targets": {split: targets(text) for split, text in texts.items()},
         "decoder": outputs.decoder(),
     }

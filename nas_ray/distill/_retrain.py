@@ -1,4 +1,4 @@
-"""What retraining does with one chosen student: the whole model is distilled, judged step by step."""
+"""What retraining does with one chosen student: the whole model is trained, judged step by step."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas_ray.distill._judge import Assignment
-from nas_ray.distill._measures import Batch, Evaluation, HiddenStateError
+from nas_ray.distill._losses import NOT_HIDDEN, Decoder, Losses, divergence, similarities, word_errors
+from nas_ray.distill._measures import ROWS, Batch, Evaluation, HiddenStateError
 from nas_ray.distill._outputs import Outputs, outputs_of
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
-from nas_ray.modeling import mean_pooled
 from nas_ray.space import Rung
-from nas_ray.student import load_student
-
-
-class Losses(NamedTuple):
-    """Weights of the losses; see ``spec.Losses``."""
-
-    hidden: float
-    embedding: float
+from nas_ray.student import load_student, predictions
 
 
 class Encoder(nn.Module):
@@ -40,7 +32,7 @@ class Encoder(nn.Module):
         self.model = model
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        found = self.model(input_ids=ids, attention_mask=None if mask is None else mask.long())
+        found = self.model.base_model(input_ids=ids, attention_mask=None if mask is None else mask.long())
         return found.last_hidden_state  # type: ignore[no-any-return]
 
 
@@ -52,6 +44,7 @@ class RetrainJudgeConfig:
     ladder: tuple[Rung, ...]
     plan: DistillPlan
     losses: Losses
+    temperature: float
     accumulation: int
     starts: Path
     ridges: tuple[float, ...]
@@ -63,7 +56,7 @@ class RetrainJudgeConfig:
     @property
     def key(self) -> str:
         """Equal for configurations that judge alike from the same arrays."""
-        return f"{self.name} {self.ladder} {self.plan} {self.losses}"
+        return f"{self.name} {self.ladder} {self.plan} {self.losses} {self.temperature}"
 
     @property
     def device(self) -> str:
@@ -81,7 +74,16 @@ class RetrainJudge:
 
     def __init__(self, config: RetrainJudgeConfig, arrays: Mapping[str, Any], text: TrainingText) -> None:
         self.config, self.text = config, text
-        self.evaluation = Evaluation(arrays, config.device)
+        self.decoder, targets = None, arrays["targets"]
+        if (found := arrays["decoder"]) is not None:
+            weight, bias = (torch.from_numpy(np.array(part)).to(config.device) for part in found)
+            self.decoder = Decoder(weight, bias)
+        size = 0 if self.decoder is None else self.decoder.weight.shape[1]
+        self.hidden_size: int = targets["select"].shape[-1] - size
+        states = {split: outputs[..., : self.hidden_size] for split, outputs in targets.items()}
+        self.evaluation = Evaluation({**arrays, "targets": states}, config.device)
+        features = {split: np.array(outputs[..., self.hidden_size :]) for split, outputs in targets.items()}
+        self.features = {split: torch.from_numpy(found) for split, found in features.items()}
         self.variance = self.evaluation.states("calibrate").variance()
         self._readouts = HiddenStateError(self.evaluation, config.ridges)
 
@@ -94,7 +96,15 @@ class RetrainJudge:
         errors, there = self.begin(assignment).trained().token_errors("test")
         return errors_by_document(errors, np.where(there, self.config.test_documents, -1))
 
-    def targets(self, step: int, chosen: list[int]) -> NDArray[Any]:
+    def batch(self, step: int, plan: DistillPlan) -> Batch:
+        """What a step reads."""
+        chosen = self.text.chosen(plan.seed, step, plan.sequences)
+        target = None
+        if self.config.losses.of_teacher:
+            target = torch.from_numpy(self._targets(step, chosen)).to(plan.device)
+        return Batch(*self.text.rows(chosen, plan.device), target, self.text.hidden(chosen, plan.device))
+
+    def _targets(self, step: int, chosen: list[int]) -> NDArray[Any]:
         """The teacher's outputs on the sequences ``chosen`` of a step, computed once for all students: sequence by
         sequence if all can be kept, else step by step, since students read the same at the same step."""
         outputs, text = self.config.outputs, self.text
@@ -105,23 +115,68 @@ class RetrainJudge:
     @cached_property
     def _keeps_all(self) -> bool:
         """Whether the outputs of the whole text fit into what may be kept."""
-        group, size = self.config.group, self.evaluation.targets["select"].shape[-1]
+        group, size = self.config.group, self.hidden_size + self.features["select"].shape[-1]
         starts = range(0, len(self.text.ids), group)
         tokens = sum(group * self.text.width(list(range(at, min(at + group, len(self.text.ids))))) for at in starts)
         return 4 * tokens * size <= self.config.cache_bytes
 
-    def head(self, student: Any) -> nn.Module:
+    def head(self, student: Encoder) -> nn.Module:
         """What is trained behind a student of another width than the teacher and is no part of it."""
-        wide = self.evaluation.targets["calibrate"].shape[-1] == student.model.config.hidden_size
-        return nn.Identity() if wide else self._readouts.head(student, 0)
+        wide = self.hidden_size == student.model.config.hidden_size
+        return nn.Identity() if wide or not self.config.losses.of_states else self._readouts.head(student, 0)
 
-    def loss(self, found: Tensor, batch: Batch, variance: float) -> Tensor:
-        """The weighted losses of ``found`` ``(batch, tokens, hidden)`` against the batch's targets."""
-        losses = self.config.losses
-        total = losses.hidden * normalised_mse(found, batch.target, batch.mask, variance)
-        if losses.embedding:
-            total = total + losses.embedding * (1 - similarities(found.float(), batch.target, batch.mask)).mean()
+    def loss(self, student: Encoder, head: nn.Module, batch: Batch) -> Tensor:
+        """The weighted losses of a training step."""
+        hidden = student(batch.ids, batch.mask)
+        total: Tensor = hidden.sum() * 0.0  # a short batch may have no hidden token
+        if self.config.losses.of_states:
+            assert batch.target is not None
+            states = batch.target[..., : self.hidden_size]
+            total = total + self.of_states(head(hidden), states, batch.mask, self.variance)
+        if self.config.losses.of_words:
+            features = None if batch.target is None else batch.target[..., self.hidden_size :]
+            words = self.of_words(student, hidden, features, batch.labels)
+            if len(words.errors):
+                total = total + self.weighted(words)
         return total
+
+    def of_states(self, found: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:
+        """The weighted losses of hidden states ``(batch, tokens, hidden)``."""
+        losses = self.config.losses
+        total = losses.hidden * normalised_mse(found, target, mask, variance)
+        if losses.embedding:
+            total = total + losses.embedding * (1 - similarities(found.float(), target, mask)).mean()
+        return total
+
+    def of_words(self, student: Encoder, hidden: Tensor, features: Tensor | None, labels: Tensor | None) -> Words:
+        """How well the hidden tokens of a batch are predicted."""
+        assert labels is not None, "text.inputs is masked"
+        there = labels != NOT_HIDDEN
+        logits = predictions(student.model, hidden[there])
+        errors = word_errors(logits, labels[there])
+        distance = None
+        if self.decoder is not None and features is not None:
+            distance = divergence(logits, self.decoder(features[there].to(logits.device)), self.config.temperature)
+        return Words(errors, distance, logits.detach().argmax(-1) == labels[there])
+
+    def weighted(self, words: Words) -> Tensor:
+        """The weighted losses of predictions."""
+        losses = self.config.losses
+        total: Tensor = losses.masked_lm * words.errors.mean()
+        if losses.logits:
+            assert words.divergence is not None, "the teacher has a masked-LM head"
+            total = total + losses.logits * words.divergence.mean()
+        return total
+
+
+@dataclass(frozen=True)
+class Words:
+    """Of each hidden token ``(n,)``: cross-entropy, divergence from the teacher if it predicts, and whether it was
+    found."""
+
+    errors: Tensor
+    divergence: Tensor | None
+    found: Tensor
 
 
 @dataclass
@@ -146,6 +201,20 @@ class RetrainedStudent:
         """The model as training left it."""
         return self._student.model
 
+    def metrics(self, split: str) -> dict[str, float]:
+        """What it reaches on ``split``: normalised loss and similarity of pooled embeddings where hidden states are
+        learned; masked accuracy, cross-entropy and divergence (nats) where words are."""
+        losses, found = self.judge.config.losses, {}
+        if losses.of_states:
+            errors, there = self.token_errors(split)
+            found = {"loss": float(errors[there].mean()), "similarity": self.similarity(split)}
+        if losses.of_words:
+            words = self._words(split)
+            found |= {"masked_accuracy": float(words.found.double().mean()), "masked_lm": float(words.errors.mean())}
+            if words.divergence is not None:
+                found["divergence"] = float(words.divergence.mean())
+        return {f"{split}_{name}": value for name, value in found.items()}
+
     @torch.no_grad()
     def outputs(self, split: str) -> Tensor:
         """Behind the head, on ``split``."""
@@ -162,14 +231,31 @@ class RetrainedStudent:
         states = self.judge.evaluation.states(split)
         return float(similarities(self.outputs(split), states.targets, states.mask).mean())
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """That of a batch in training."""
-        return self.judge.loss(self._head(self._student(batch.ids, batch.mask)), batch, self.judge.variance)
+    @torch.no_grad()
+    def _words(self, split: str) -> Words:
+        """Predictions of all hidden tokens of ``split``, a few sequences at a time: scores are a vocabulary wide."""
+        judge, labels = self.judge, self.judge.evaluation.labels[split]
+        hidden = judge.evaluation.features(self._student, split)
+        found = []
+        for at in range(0, len(hidden), ROWS):
+            some = slice(at, at + ROWS)
+            features, wanted = judge.features[split][some], None if labels is None else labels[some]
+            found.append(judge.of_words(self._student, hidden[some], features, wanted))
+        distances = [words.divergence for words in found if words.divergence is not None]
+        return Words(
+            torch.cat([words.errors for words in found]),
+            torch.cat(distances) if distances else None,
+            torch.cat([words.found for words in found]),
+        )
 
     def _select(self) -> float:
-        states = self.judge.evaluation.states("select")
-        batch = Batch(self.judge.evaluation.ids["select"], states.mask, states.targets)
-        return float(self.judge.loss(self.outputs("select"), batch, states.variance()))
+        judge, total = self.judge, 0.0
+        if judge.config.losses.of_states:
+            states = judge.evaluation.states("select")
+            total += float(judge.of_states(self.outputs("select"), states.targets, states.mask, states.variance()))
+        if judge.config.losses.of_words:
+            total += float(judge.weighted(self._words("select")))
+        return total
 
     @cached_property
     def _student(self) -> Encoder:
@@ -182,19 +268,12 @@ class RetrainedStudent:
 
     @cached_property
     def _training(self) -> StudentTraining:
-        config, text = self.judge.config, self.judge.text
+        config, judge = self.judge.config, self.judge
         plan = config.plan.of(self.assignment.hyperparameters)
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
-            chosen = text.chosen(plan.seed, step, plan.sequences)
-            target = torch.from_numpy(self.judge.targets(step, chosen))
-            whole = Batch(*text.rows(chosen, plan.device), target.to(plan.device))
-            return [partial(self._loss, part) for part in whole.parts(config.accumulation)]
+            parts = judge.batch(step, plan).parts(config.accumulation)
+            return [partial(judge.loss, self._student, self._head, part) for part in parts]
 
         both = nn.ModuleDict({"student": self._student, "head": self._head})
         return StudentTraining(both, plan, self.assignment.candidate_id, prepare)
-
-
-def similarities(found: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """Cosine between mean-pooled hidden states ``(batch, tokens, hidden)``: ``(batch,)``."""
-    return F.cosine_similarity(mean_pooled(found, mask), mean_pooled(target, mask), dim=-1)

@@ -82,6 +82,12 @@ class TrainingText:
         mask, labels = (None if found is None else found[rows] for found in (self.mask, self.labels))
         return TrainingText(self.ids[rows], mask, labels)
 
+    def hidden(self, chosen: list[int], device: str = "cpu") -> Tensor | None:
+        """The labels of these sequences, as wide as ``rows``; None where inputs are plain."""
+        if self.labels is None:
+            return None
+        return torch.from_numpy(self.labels[chosen, : self.width(chosen)].astype(np.int64)).to(device)
+
     def rows(self, chosen: list[int], device: str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Ids and mask of these sequences, without the padding that all have."""
         width = self.width(chosen)

@@ -137,7 +137,7 @@ class _Export:
         _hf.write_hf(self.student, new)
         if self.sentences is not None:
             write_sentence_files(new, int(self.student.model.config.hidden_size), self.sentences)
-        loaded = load_student(new)
+        loaded = load_student(new).base_model
         difference = self._compare(_check.torch_runner(Encoder(loaded, self.sentences)), "the export")
         return difference, None, {"export": _latency.torch_call(loaded, self.key, self._vocab_size)}
 

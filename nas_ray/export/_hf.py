@@ -19,10 +19,10 @@ AUTO_MAP = {
 
 def write_hf(student: Student, folder: Path) -> None:
     """Weights and configuration; uniform students need no code of ours."""
-    model = copy.copy(student.model)
+    model = copy.copy(student.whole)
     model.config = copy.deepcopy(model.config)
     model.config.__dict__.pop("_name_or_path", None)
-    if isinstance(model, NasRayModel):
+    if isinstance(student.model, NasRayModel):
         model.config.auto_map = AUTO_MAP
         for file in _modelling_files():
             shutil.copyfile(file, folder / file.name)

@@ -1,4 +1,4 @@
-"""Retraining of chosen students: what they start from, what they learn, for how long."""
+"""Retraining of chosen students: what they start from, what they learn, from which text, for how long."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from pydantic import Field, model_validator
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._text import Inputs, Text, TextSource
 
+Preset = Literal["embedding", "nas_bert", "bort", "masked_lm"]
+Weights = Literal["auto", "supernet", "teacher", "scratch"]
+
 
 class Losses(Frozen):
-    """What is learned, by weight; 0 leaves a loss out."""
+    """What is learned, by weight; 0 leaves a loss out, what is not given is as the preset has it."""
 
-    hidden: float = Field(1.0, ge=0)
+    masked_lm: float | None = Field(None, ge=0)
+    """Cross-entropy (nats) of the hidden tokens."""
+    logits: float | None = Field(None, ge=0)
+    """Kullback-Leibler divergence (nats) from the teacher's predictions at hidden tokens, times temperature squared."""
+    hidden: float | None = Field(None, ge=0)
     """Mean squared error to the teacher's last hidden state, over its variance."""
-    embedding: float = Field(1.0, ge=0)
+    embedding: float | None = Field(None, ge=0)
     """1 - cosine of the mean-pooled last hidden states of student and teacher."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Losses:
-        if not (self.hidden or self.embedding):
-            raise ValueError("all weights are 0; accepted: at least one above 0")
-        return self
+
+PRESETS: dict[Preset, dict[str, float]] = {
+    "embedding": {"hidden": 1.0, "embedding": 1.0},  # sentence encoders
+    "nas_bert": {"masked_lm": 0.5, "logits": 0.5},  # NAS-BERT, appendix A.4
+    "bort": {"logits": 1.0},  # Bort: cross-entropy with the teacher's last layer; its gradient is the divergence's
+    "masked_lm": {"masked_lm": 1.0},  # pre-training without distillation
+}
+_FROM_SCRATCH = ("nas_bert", "masked_lm")  # as the papers train
 
 
 class RetrainText(Frozen):
@@ -34,24 +44,34 @@ class RetrainText(Frozen):
     sequence_length: int | None = Field(None, ge=8)
     """Tokens of a row."""
     inputs: Inputs | None = None
-    """`masked`, `plain` or `auto`, as `text.inputs` of a trial."""
+    """`masked`, `plain` or `auto`, as `text.inputs` of a trial; losses of hidden tokens make it `masked`."""
     rows: Literal["packed", "documents"] = "packed"
     """`packed`: rows of equal length, without gaps. `documents`: each document by itself, as short texts are embedded;
     of a longer one, windows."""
 
-    def over(self, text: Text) -> Text:
-        """``text`` with what is given here."""
+    def over(self, text: Text, *, masked: bool) -> Text:
+        """``text`` with what is given here; its inputs are ``masked`` unless told otherwise."""
         own = self.model_dump(exclude={"rows"}, exclude_none=True)
-        return Text.model_validate({**text.model_dump(), **own})
+        return Text.model_validate({**text.model_dump(), **({"inputs": "masked"} if masked else {}), **own})
 
 
 class Retrain(Frozen):
     """Distillation of a whole student, its embedding included, towards the teacher."""
 
-    weights: Literal["auto", "supernet", "teacher", "scratch"] = "auto"
-    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
-    sizes layer by layer (kind uniform); `scratch`, the papers' initialisation. `auto`: the first or the second."""
+    preset: Preset = "embedding"
+    """Weights of the losses. `embedding`: hidden states and pooled embeddings of a sentence encoder, 1 each.
+    `nas_bert`: masked LM and the teacher's predictions, 0.5 each, from scratch. `bort`: the teacher's predictions.
+    `masked_lm`: masked LM alone, from scratch: pre-training without distillation."""
     losses: Losses = Losses()
+    """Other weights than the preset's."""
+    temperature: float = Field(1.0, gt=0)
+    """Softens both sides' predictions in `losses.logits`."""
+    weights: Weights = "auto"
+    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
+    sizes layer by layer; `scratch`, the papers' initialisation. `auto`: the first that the kind has, unless the preset
+    is from scratch."""
+    teacher: str | None = None
+    """Another teacher than the search's, with the same tokenizer: such as `nas-ray adapt-teacher` makes."""
     text: RetrainText = RetrainText()
     steps: int = Field(1000, ge=1)
     """Training steps; the learning rate falls to 0 at the last."""
@@ -78,11 +98,31 @@ class Retrain(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Retrain:
+        if not any(self.loss_weights.values()):
+            raise ValueError("the weights of all losses are 0; accepted: at least one above 0")
+        if self.is_masked and self.text.inputs == "plain":
+            raise ValueError("text.inputs is plain, and losses.masked_lm and losses.logits need masked ones")
         if self.sequences % self.accumulation:
             raise ValueError(
                 f"accumulation is {self.accumulation}, sequences are {self.sequences}; accepted: a divisor of them"
             )
         return self
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of every loss."""
+        own = self.losses.model_dump(exclude_none=True)
+        return {name: float({**PRESETS[self.preset], **own}.get(name, 0.0)) for name in Losses.model_fields}
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether predictions of hidden tokens are learned."""
+        return bool(self.loss_weights["masked_lm"] or self.loss_weights["logits"])
+
+    @property
+    def starts_from_scratch(self) -> bool:
+        """Whether `weights: auto` means scratch."""
+        return self.preset in _FROM_SCRATCH
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -9,14 +9,23 @@ from typing import Any
 from nas_ray._files import replace_folder
 from nas_ray.blocks import build_uniform, uniform_config
 from nas_ray.distill import teacher_inheritance
-from nas_ray.errors import SpecError
+from nas_ray.errors import SpecError, TeacherError
 from nas_ray.measure import CandidateEvaluator
 from nas_ray.space import parse_any
 from nas_ray.spec import Retrain
 from nas_ray.stages._context import Context
 from nas_ray.stages.search import judge_config
-from nas_ray.student import path_config, save_model, stitched_model, untrained_model
-from nas_ray.teacher import load_teacher, numerics_of
+from nas_ray.student import path_config, save_model, stitched_model, untrained_model, with_masked_lm_head
+from nas_ray.teacher import (
+    TeacherSource,
+    has_masked_lm_head,
+    load_masked_lm,
+    load_teacher,
+    load_tokenizer,
+    numerics_of,
+    resolve_teacher,
+    teacher_shape,
+)
 
 Make = Callable[[Any], Any]  # a model of an architecture
 
@@ -32,6 +41,8 @@ def weights_of(context: Context, spec: Retrain) -> str:
     """
     kind = context.run.space_spec.kind
     accepted = _ACCEPTED[kind]
+    if spec.weights == "auto" and spec.starts_from_scratch:
+        return "scratch"
     if spec.weights not in ("auto", *accepted):
         raise SpecError(
             f"{spec.weights}, in a run of kind {kind}; accepted: auto, {', '.join(accepted)}.", key="weights"
@@ -39,8 +50,47 @@ def weights_of(context: Context, spec: Retrain) -> str:
     return accepted[0] if spec.weights == "auto" else spec.weights
 
 
-def write_starts(context: Context, spec: Retrain, folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the model of each row that ``folder`` lacks, under its candidate id."""
+def distilled_from(context: Context, spec: Retrain) -> TeacherSource:
+    """Whom students learn from: the run's teacher, or another one that reads the same tokens.
+
+    Raises:
+        SpecError: the losses need a masked-LM head, and it has none.
+        TeacherError: it cannot be found, or its tokenizer or sizes are not those of the run's.
+    """
+    own = context.teacher_source
+    source = own if spec.teacher is None else resolve_teacher(spec.teacher, context.console.say)
+    if spec.loss_weights["logits"] and not has_masked_lm_head(source.config):
+        named = spec.teacher or context.spec.teacher
+        raise SpecError(
+            f"teacher '{named}' has no masked-LM head; accepted: one that has, such as `nas-ray adapt-teacher {named}` "
+            "makes (--set teacher=FOLDER), or a preset without its predictions (masked_lm, embedding).",
+            key="losses.logits",
+        )
+    if source != own:
+        _check_like(source, own)
+    return source
+
+
+def _check_like(source: TeacherSource, own: TeacherSource) -> None:
+    ours, theirs = teacher_shape(own.config), teacher_shape(source.config)
+    for name in ("vocab_size", "hidden"):
+        if getattr(ours, name) != getattr(theirs, name):
+            raise TeacherError(
+                f"teacher '{source.location}' has {name} {getattr(theirs, name)}, that of the search "
+                f"{getattr(ours, name)}; accepted: a teacher of the same sizes and tokenizer."
+            )
+    if load_tokenizer(source).get_vocab() != load_tokenizer(own).get_vocab():
+        raise TeacherError(
+            f"the tokenizer of teacher '{source.location}' is not that of the search's teacher '{own.location}', whose "
+            "word vectors students have; accepted: a teacher with the same tokens."
+        )
+
+
+def write_starts(
+    context: Context, spec: Retrain, folder: Path, rows: Sequence[dict[str, Any]], teacher: TeacherSource
+) -> None:
+    """Write the model of each row that ``folder`` lacks, under its candidate id, with a masked-LM head if hidden tokens
+    are learned: that of ``teacher`` where it fits, unless all begins from scratch."""
     missing = [row for row in rows if not (folder / row["candidate_id"]).is_dir()]
     if not missing:
         return
@@ -48,10 +98,11 @@ def write_starts(context: Context, spec: Retrain, folder: Path, rows: Sequence[d
         make = _plain(context, spec.weights)
     else:
         make = _untrained(context) if spec.weights == "scratch" else _stitched(context)
+    head: Make = _with_head(context, spec, teacher) if spec.is_masked else lambda encoder: encoder
     for number, row in enumerate(missing, start=1):
         model = make(parse_any(row["arch_id"], context.head_size))
         with replace_folder(folder / row["candidate_id"]) as temporary:
-            save_model(model, temporary)
+            save_model(head(model), temporary)
         more = sum(weight.numel() for weight in model.parameters()) - int(row["params"])
         if more > 0 and not context.is_uniform:
             context.console.say(
@@ -60,6 +111,12 @@ def write_starts(context: Context, spec: Retrain, folder: Path, rows: Sequence[d
             )
         context.console.progress(number, len(missing), "students to start from")
     context.close_blocks()  # memory, and the CPU that they reserve, are the students' now
+
+
+def _with_head(context: Context, spec: Retrain, teacher: TeacherSource) -> Make:
+    inherits = spec.weights != "scratch" and has_masked_lm_head(teacher.config)
+    theirs = load_masked_lm(teacher) if inherits else None
+    return lambda encoder: with_masked_lm_head(encoder, context.spec.seed, theirs)
 
 
 def _untrained(context: Context) -> Make:

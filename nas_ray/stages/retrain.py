@@ -17,6 +17,7 @@ from nas_ray._files import replace_folder, write_text
 from nas_ray.distill import (
     Assignment,
     DistillPlan,
+    ErrorKind,
     Losses,
     OutputsConfig,
     RetrainedStudent,
@@ -35,12 +36,12 @@ from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._run import Run
-from nas_ray.stages._starts import weights_of, write_starts
+from nas_ray.stages._starts import distilled_from, weights_of, write_starts
 from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import retraining_part
 from nas_ray.stages.search import run_local
 from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
-from nas_ray.teacher import first_line, load_tokenizer
+from nas_ray.teacher import TeacherSource, first_line, load_tokenizer
 from nas_ray.tracking import Tracker
 
 _MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "retrain.yaml"
@@ -61,8 +62,17 @@ class Retraining:
         """What students learn from and are judged by."""
         context, own = self.context, self.spec.text
         return Texts(
-            own.over(context.spec.text), context.teacher_source, context.spec.seed, context.console.say, own.rows
+            own.over(context.spec.text, masked=self.spec.is_masked),
+            self.teacher,
+            context.spec.seed,
+            context.console.say,
+            own.rows,
         )
+
+    @cached_property
+    def teacher(self) -> TeacherSource:
+        """Whom students learn from."""
+        return distilled_from(self.context, self.spec)
 
     def run(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
         """Retrain the candidates of ``rows`` (of ``candidates.parquet``) that are not finished; the models' folders.
@@ -86,7 +96,7 @@ class Retraining:
     def _finish(self, todo: Sequence[dict[str, Any]]) -> list[Outcome]:
         """Train the candidates of ``todo`` and write their models; those that could not be finished."""
         write_text(self.folder / _SETTINGS, to_yaml(self.spec))
-        write_starts(self.context, self.spec, self.folder / _STARTS, todo)
+        write_starts(self.context, self.spec, self.folder / _STARTS, todo, self.teacher)
         session = self._session(todo)
 
         def progress(now: SearchSession) -> None:
@@ -172,7 +182,9 @@ class Retraining:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
         context, spec = self.context, self.spec
         text = self.texts.training(spec.steps * spec.sequences)
-        config = OutputsConfig(context.teacher_source.location, "hidden_state", spec.cache_bytes, spec.device)
+        losses = Losses(**spec.loss_weights)
+        kind: ErrorKind = "both" if losses.logits else "hidden_state"
+        config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device)
         outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config, self.texts)
         plan = DistillPlan(
             steps=spec.rungs,
@@ -183,7 +195,7 @@ class Retraining:
             clip=spec.clip,
             precision=spec.precision,
             seed=context.spec.seed,
-            origin=f"{spec.weights} {spec.losses} {spec.accumulation}",
+            origin=f"{spec.weights} {losses} {spec.temperature} {spec.accumulation} {self.teacher.location}",
             folder=self.folder / _CHECKPOINTS,
             device=spec.device,
             kept=2,
@@ -192,7 +204,8 @@ class Retraining:
             name=f"{context.run.run_id} {self.name}",
             ladder=self.ladder,
             plan=plan,
-            losses=Losses(**spec.losses.model_dump()),
+            losses=losses,
+            temperature=spec.temperature,
             accumulation=spec.accumulation,
             starts=self.folder / _STARTS,
             ridges=context.spec.tabulate.ridges,
@@ -207,33 +220,28 @@ class Retraining:
         """Weights, configuration, tokenizer and record, whole or not at all."""
         with replace_folder(self.model(row)) as temporary:
             save_model(student.model, temporary)
-            load_tokenizer(self.context.teacher_source).save_pretrained(temporary)
+            load_tokenizer(self.teacher).save_pretrained(temporary)
             self._card(row, student, outcome).write(temporary)
 
     def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
         context, spec = self.context, self.spec
-        errors, there = student.token_errors("test")
         tokens = student.judge.text.num_tokens(context.spec.seed, spec.steps, spec.sequences)
         return StudentCard(
             run=context.run.run_id,
             candidate_id=row["candidate_id"],
             arch_id=row["arch_id"],
             kind=context.run.space_spec.kind,
-            teacher=context.spec.teacher,
+            teacher=spec.teacher or context.spec.teacher,
             start="scratch" if context.is_uniform else context.spec.supernet.start,
             weights=spec.weights,
-            preset="embedding",
-            loss_weights=spec.losses.model_dump(),
+            preset=spec.preset,
+            loss_weights=spec.loss_weights,
             steps=spec.steps,
             tokens=tokens,
             data=tuple(source.model_dump(include={"source", "share"}) for source in self.texts.spec.sources),
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
             latency_key=context.latency.metadata["key"],
-            metrics={
-                "select_weighted_loss": float(outcome.loss or 0.0),
-                "test_loss": float(errors[there].mean()),
-                "test_similarity": student.similarity("test"),
-            },
+            metrics={"select_weighted_loss": float(outcome.loss or 0.0), **student.metrics("test")},
             spec_hash=self.name,
             command=f"nas-ray retrain {shlex.quote(str(context.run.folder))}{options([row], spec)}",
         )

@@ -1,6 +1,7 @@
 """Students as transformers models: untrained, with the weights of a stitched candidate, or from a trained folder."""
 
 from nas_ray.student._folder import TOKENIZER_FILES, Student, load_student, read_student
+from nas_ray.student._masked_lm import predictions, with_masked_lm_head
 from nas_ray.student._models import path_config, save_model, stitched_model, untrained_model
 from nas_ray.student._record import CARD_FILE, StudentCard, read_card
 
@@ -11,9 +12,11 @@ __all__ = [
     "StudentCard",
     "load_student",
     "path_config",
+    "predictions",
     "read_card",
     "read_student",
     "save_model",
     "stitched_model",
     "untrained_model",
+    "with_masked_lm_head",
 ]

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, BertModel
 
 from nas_ray.errors import ModelError
 from nas_ray.modeling import NasRayModel
+from nas_ray.student._masked_lm import has_head, masked_lm_class
 from nas_ray.student._record import StudentCard, read_card
 from nas_ray.teacher import first_line, quiet
 
@@ -33,10 +34,15 @@ class Student:
     """A trained student as its folder has it."""
 
     folder: Path
-    model: Any
-    """A ``NasRayModel`` or a ``BertModel`` without a pooler, in fp32 and evaluation mode."""
+    whole: Any
+    """What was trained, with its masked-LM head if it has one, in fp32 and evaluation mode."""
     tokenizer: Any
     card: StudentCard
+
+    @property
+    def model(self) -> Any:
+        """The encoder: a ``NasRayModel``, or a ``BertModel`` without a pooler."""
+        return self.whole.base_model
 
     @property
     def num_positions(self) -> int:
@@ -54,19 +60,23 @@ def read_student(folder: Path) -> Student:
         what = "a file" if folder.exists() else "no such folder"
         raise ModelError(f"{folder}: {what}; accepted: the folder of a student, as `nas-ray retrain` writes it.")
     card = read_card(folder)
-    model = load_student(folder)
-    return Student(folder, model, _tokenizer(folder, int(model.config.vocab_size)), card)
+    whole = load_student(folder)
+    return Student(folder, whole, _tokenizer(folder, int(whole.config.vocab_size)), card)
 
 
 def load_student(folder: Path) -> Any:
-    """The model in ``folder`` alone, of the class that its configuration names.
+    """The model in ``folder`` alone, of the class that its configuration names: an encoder, or one with its
+    masked-LM head.
 
     Raises:
         ModelError: configuration or weights are missing or damaged, or do not fit each other.
     """
-    kind = _TYPES.get(found := _model_type(folder))
+    config = _config(folder)
+    kind = _TYPES.get(found := str(config.get("model_type", "")))
     if kind is None:
         raise ModelError(f"{folder}/config.json: a '{found}' model; accepted: {', '.join(_TYPES)}.")
+    if has_head(config.get("architectures")):
+        kind = masked_lm_class(found)
     if not (folder / "model.safetensors").is_file():
         raise ModelError(f"{folder}: the folder holds no model.safetensors; retrain the student.")
     extra = {"add_pooling_layer": False} if kind is BertModel else {}
@@ -83,7 +93,7 @@ def load_student(folder: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def _model_type(folder: Path) -> str:
+def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -91,7 +101,7 @@ def _model_type(folder: Path) -> str:
         raise ModelError(f"{folder}: the folder holds no config.json; retrain the student.") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{file}: cannot be read as JSON ({error}); retrain the student.") from error
-    return str(found.get("model_type", "")) if isinstance(found, dict) else ""
+    return found if isinstance(found, dict) else {}
 
 
 def _tokenizer(folder: Path, vocab_size: int) -> Any:

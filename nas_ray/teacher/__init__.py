@@ -20,12 +20,14 @@ from nas_ray.teacher._source import (
 )
 
 if TYPE_CHECKING:
+    from nas_ray.teacher._heads import HeadTransform, head_transform
     from nas_ray.teacher._layers import LayerWeights, layer_weights, numerics_of, weights_of
     from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm
     from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
 
 __all__ = [
     "FAMILIES",
+    "HeadTransform",
     "LayerWeights",
     "MaskedLm",
     "Teacher",
@@ -37,6 +39,7 @@ __all__ = [
     "cut",
     "first_line",
     "has_masked_lm_head",
+    "head_transform",
     "layer_weights",
     "load_masked_lm",
     "load_model",
@@ -50,6 +53,8 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
+    "HeadTransform": "_heads",
+    "head_transform": "_heads",
     "LayerWeights": "_layers",
     "MaskedLm": "_masked_lm",
     "Teacher": "_model",

@@ -21,11 +21,16 @@ class MaskedLm:
     weight: Tensor
     bias: Tensor
 
-    @torch.no_grad()
     def features(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the decoder would see."""
+        return self.outputs(ids, mask)[0]
+
+    @torch.no_grad()
+    def outputs(self, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the decoder would see, and the last hidden state ``(batch, tokens, hidden)``."""
         attention = None if mask is None else mask.long()
-        return self.model(input_ids=ids, attention_mask=attention).logits  # type: ignore[no-any-return]
+        found = self.model(input_ids=ids, attention_mask=attention, output_hidden_states=True)
+        return found.logits, found.hidden_states[-1]
 
 
 def load_masked_lm(source: TeacherSource) -> MaskedLm:

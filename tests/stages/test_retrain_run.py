@@ -115,7 +115,7 @@ def test_from_scratch_it_learns_from_the_papers_initialisation(run: Path) -> Non
     best = api.front(run)["candidates"][0]["candidate_id"]
     (student,) = api.retrain(run, candidates=[best], overrides=(*QUICK, "learning_rate=3e-3", *SCRATCH))
     assert student["weights"] == "scratch"
-    assert student["loss_weights"] == {"hidden": 1.0, "embedding": 0.0}
+    assert student["loss_weights"] == {"masked_lm": 0.0, "logits": 0.0, "hidden": 1.0, "embedding": 0.0}
     records = map(json.loads, (Path(student["folder"]).parents[1] / "journal.jsonl").read_text().splitlines())
     first, _, last = (record["loss"] for record in records if record["kind"] == "rung")
     assert last < first
@@ -331,7 +331,7 @@ def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
     with pytest.raises(SpecError, match=r"unknown key 'step'; known: .*Did you mean 'steps'"):
         api.retrain(run, candidates=[best], overrides=["step=3"])
-    with pytest.raises(SpecError, match="all weights are 0"):
+    with pytest.raises(SpecError, match="weights of all losses are 0"):
         api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
     with pytest.raises(SpecError, match="accumulation is 3, sequences are 4; accepted: a divisor"):
         api.retrain(run, candidates=[best], overrides=(*QUICK, "accumulation=3"))
