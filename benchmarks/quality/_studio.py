@@ -138,6 +138,7 @@ class Studio:
             ladder=(Rung("distilled", self.steps),),
             plan=plan,
             losses=Losses(hidden=1.0, embedding=1.0),
+            temperature=1.0,
             accumulation=1,
             starts=folder,
             ridges=tuple(self.bundle.arms.about["ridges"]),
@@ -154,8 +155,10 @@ class Studio:
         return evaluation_arrays(self.outputs, texts, _GROUP)
 
     def _text(self, split: str, count: int | None = None) -> TrainingText:
+        """The first ``count`` texts, or all, those of like length together: the teacher reads them in this order."""
         sentences = self.bundle.sentences(split)
-        ids, mask = sentences.take(range(count or len(sentences))).rows()
+        order = np.arange(count) if count else np.argsort(sentences.lengths, kind="stable")
+        ids, mask = sentences.take(order).rows()
         return TrainingText(ids.astype(np.int32), mask)
 
     # -- measures, all on test texts ---------------------------------------------------------------------------------

@@ -61,7 +61,9 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
     say(f"timing {len(request.parts)} parts")
     values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
     say(f"timing {len(request.models)} whole models")
-    whole = [_time_model(parts, request) for parts in request.models]
+    whole = [
+        median(milliseconds(model_call(parts, request), request.repeats, request.device)) for parts in request.models
+    ]
     sums = [sum(values[part] for part in parts) for parts in request.models]
     slope, intercept, check = calibrate(sums, whole)
     metadata = {"key": _key(request), "check": check}
@@ -128,14 +130,14 @@ def _part_call(part: str, request: LatencyRequest) -> Call:
     return _call(module, inputs, request, masked=not isinstance(module, Seam))
 
 
-def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
+def model_call(parts: Sequence[str], request: LatencyRequest) -> Call:
+    """One pass of a whole untrained student of these parts, as ``request`` runs it."""
     student: nn.Module
     if parts[1].startswith("layer:"):
         student = build_uniform(_config(uniform_of(parts), request), seed=0)
     else:
         student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
-    call = _call(student, _ids(request), request, masked=True)
-    return median(milliseconds(call, request.repeats, request.device))
+    return _call(student, _ids(request), request, masked=True)
 
 
 def _ids(request: LatencyRequest) -> Tensor:
