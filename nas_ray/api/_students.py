@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nas_ray.api._results import front
-from nas_ray.errors import RunError
+from nas_ray.errors import NasRayError, RunError
 from nas_ray.search import task_id
-from nas_ray.space import parse_any
+from nas_ray.space import Architecture, UniformArchitecture, parse_any
 from nas_ray.stages import Console, Context, Run, retrain_spec
 from nas_ray.tables import read_rows
 
@@ -28,7 +29,8 @@ def retrain(
 
     Args:
         bounds: of each (``{"encoder_params": 5e6}``) the best of the run's front within it is chosen.
-        candidates: candidate ids or arch_ids of the run. overrides: ``steps=2000`` and other keys of ``spec.Retrain``.
+        candidates: candidate ids of the run, or arch_ids of its space.
+        overrides: ``steps=2000`` and other keys of ``spec.Retrain``.
 
     Returns:
         What each student's ``student.json`` says, and its ``folder``: a model with its tokenizer. Equal candidates
@@ -41,7 +43,8 @@ def retrain(
     run, spec = Run.open(Path(folder)), retrain_spec(overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
-    head_size = Context(run).head_size
+    context = Context(run)
+    head_size = context.head_size
 
     def student(row: dict[str, Any]) -> dict[str, Any]:
         # Known by its architecture: hyperparameters that a search drew for it are not those of its retraining.
@@ -53,13 +56,8 @@ def retrain(
         chosen.setdefault(row["candidate_id"], row)
     known, _ = read_rows(run.folder / "candidates.parquet")
     for name in candidates:
-        found = (row for row in known if name in (row["candidate_id"], row["arch_id"], student(row)["candidate_id"]))
-        if (named := next(found, None)) is None:
-            raise RunError(
-                f"{folder}: the run has no candidate '{name}'; accepted: a candidate_id or an arch_id of its "
-                f"candidates.parquet, as `nas-ray front {folder} --json` lists them."
-            )
-        row = student(named)
+        found = [row for row in known if name in (row["candidate_id"], row["arch_id"], student(row)["candidate_id"])]
+        row = student(found[0] if found else _unsearched(context, name))
         chosen.setdefault(row["candidate_id"], row)
     if not chosen:
         raise RunError(f"{folder}: nothing to retrain was named; accepted: bounds, candidates, or both.")
@@ -69,3 +67,22 @@ def retrain(
 
     folders = retrain_candidates(run, spec, list(chosen.values()), console, address)
     return [{**asdict(read_card(found)), "folder": str(found)} for found in folders]
+
+
+def _unsearched(context: Context, name: str) -> dict[str, Any]:
+    """An architecture of the space that was no candidate, as a row.
+
+    Raises:
+        RunError: there is none of that name.
+    """
+    folder, space = context.run.folder, context.run.space
+    architecture: Any = None
+    with suppress(NasRayError):
+        architecture = parse_any(name, context.head_size)
+    is_kind = isinstance(architecture, UniformArchitecture if context.is_uniform else Architecture)
+    if not (is_kind and space.contains(architecture)):
+        raise RunError(
+            f"{folder}: the run has no candidate '{name}'; accepted: a candidate_id or an arch_id of its "
+            f"candidates.parquet, as `nas-ray front {folder} --json` lists them, or another arch_id of its space."
+        )
+    return {"arch_id": architecture.arch_id, "label": "", **context.costs_of(architecture)}

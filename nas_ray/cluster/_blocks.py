@@ -9,13 +9,12 @@ from typing import Any
 
 import ray
 
-from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus
+from nas_ray.cluster._session import LOOPBACK, cpus_of_a_node, gpu_share, num_cpus
 from nas_ray.data import Batch
 from nas_ray.distill import BlockConfig, BlockWorker, join_replicas
 from nas_ray.errors import ClusterError, NasRayError
 
 _SHARE = 0.1  # of a CPU for all actors together, so that any number of them starts on one core
-_LOOPBACK = "127.0.0.1"
 
 
 class RayBlocks:
@@ -80,7 +79,7 @@ class RayBlocks:
         broken = [block for block in range(self.num_blocks) if not all(chain[block] for chain in whole)]
         groups = [[chain[block] for chain in self._chains] for block in broken]
         places = self._on(((actor, _node_ip) for group in groups for actor in group), self.replicas)
-        hosts = [group if len(set(group)) > 1 else [_LOOPBACK] * self.replicas for group in places]
+        hosts = [group if len(set(group)) > 1 else [LOOPBACK] * self.replicas for group in places]
         ports = self._get([g[0].__ray_call__.remote(_open, h[0]) for g, h in zip(groups, hosts, strict=True)])
         if not all(ports):
             return False

@@ -26,6 +26,7 @@ from nas_ray.errors import ClusterError  # noqa: E402
 
 _LOGGER = logging.getLogger(__name__)
 _TIMEOUT_S = 3.0
+LOOPBACK = "127.0.0.1"
 
 
 def connect(address: str | None, warn: Callable[[str], None] = _LOGGER.warning) -> bool:

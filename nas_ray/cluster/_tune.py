@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -13,40 +12,14 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from nas_ray.cluster._group import CPUS, SharedRun, StudentGroup, begin, judge_of
 from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus, num_gpus
-from nas_ray.distill import AnyJudge, AnyJudgeConfig, Assignment, Judged, TrainingText
+from nas_ray.distill import AnyJudgeConfig, Assignment, Judged, TrainingText
+from nas_ray.errors import ClusterError
 from nas_ray.search import SearchSession
 
 BUDGET = "budget"  # rungs passed: our own time attribute
-_CPUS = 0.9  # of each core a trial computes on; block actors share the rest
 _MAX_FAILURES = 2  # of one trial, lost workers included
-
-
-@dataclass(frozen=True)
-class SharedRun:
-    """What every trial worker needs: how to build a judge; the published arrays and the text by reference."""
-
-    config: AnyJudgeConfig
-    arrays: tuple[Any, ...]
-    text: Any
-    threads: int
-
-
-_JUDGES: dict[tuple[str, ...], AnyJudge] = {}
-
-
-def _judge(shared: SharedRun) -> AnyJudge:
-    """One judge a worker process, whichever trial or task comes first."""
-    import torch
-
-    config = shared.config  # of one run, but perhaps with another ladder or plan, or over other weights
-    key = (config.key, *map(str, shared.arrays))
-    if key not in _JUDGES:
-        torch.set_num_threads(shared.threads)
-        _JUDGES.clear()
-        text = None if shared.text is None else ray.get(shared.text)
-        _JUDGES[key] = config.build(ray.get(list(shared.arrays)), text)
-    return _JUDGES[key]
 
 
 class CandidateTrial(tune.Trainable):
@@ -64,15 +37,21 @@ class CandidateTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if self.candidate is None:
-            self.candidate = _judge(self.shared).begin(self.assignment)
+            self.candidate = begin(self.shared, self.assignment)
         rung, self.rung = self.rung, self.rung + 1
         loss = self.candidate.loss(rung)
         is_last = rung == len(self.shared.config.ladder) - 1
         return {"rung": rung, BUDGET: rung + 1, "loss": loss, "done": is_last}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self._begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        """End the workers that train with this one."""
+        if isinstance(self.candidate, StudentGroup):
+            self.candidate.close()
 
 
 class NotPickled:
@@ -171,15 +150,26 @@ def run_search(
     *,
     max_concurrent: int | None,
     progress: Callable[[SearchSession], None],
+    workers: int = 1,
 ) -> None:
-    """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core)."""
-    concurrent = max_concurrent or (num_cpus() if config.device == "cpu" else num_gpus())
-    threads = min(max(1, num_cpus() // concurrent), cpus_of_a_node())
-    shared = SharedRun(config, tuple(arrays), _put(text), threads)
+    """Evaluate every task of ``session`` as a Tune trial, ``max_concurrent`` at a time (one a core).
+
+    ``workers`` train each candidate together.
+    """
+    there = num_cpus() if config.device == "cpu" else num_gpus()
+    if workers > there:
+        unit = "CPUs" if config.device == "cpu" else "GPUs"
+        raise ClusterError(f"{workers} workers are asked for; accepted: at most the cluster's {unit}, {there}.")
+    most = there // workers
+    concurrent = max_concurrent or most
+    threads = min(max(1, num_cpus() // (concurrent * workers)), cpus_of_a_node())
+    gpus = gpu_share(concurrent * workers + 1) if config.device == "cuda" else 0.0
+    shared = SharedRun(config, tuple(arrays), _put(text), threads, workers, gpus)
     folder = tempfile.mkdtemp(prefix="nas_ray-tune-")
     errors: dict[str, BaseException] = {}
     trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrial, shared=shared), _resources(config, concurrent, threads)
+        tune.with_parameters(CandidateTrial, shared=shared),
+        tune.PlacementGroupFactory([{"CPU": CPUS * threads, "GPU": gpus}] * workers),
     )
     try:
         tune.Tuner(
@@ -213,11 +203,11 @@ def document_errors(
 ) -> list[dict[int, tuple[float, int]]]:
     """Errors of every document of the test split for each candidate, as Ray tasks."""
     shared = ray.put(SharedRun(config, tuple(arrays), _put(text), 1))
-    needs = _resources(config, 1, 1)
+    gpus = gpu_share(2) if config.device == "cuda" else 0.0  # the maximum point's actor has the other part
 
-    @ray.remote(num_cpus=_CPUS, num_gpus=needs["gpu"], max_retries=3)
+    @ray.remote(num_cpus=CPUS, num_gpus=gpus, max_retries=3)
     def evaluate(shared_run: SharedRun, assignment: Assignment) -> dict[int, tuple[float, int]]:
-        return _judge(shared_run).document_errors(assignment)
+        return judge_of(shared_run).document_errors(assignment)
 
     references = [evaluate.remote(shared, assignment) for assignment in assignments]
     waiting = list(references)
@@ -225,12 +215,6 @@ def document_errors(
         _, waiting = ray.wait(waiting)
         progress(len(references) - len(waiting))
     return ray.get(references)
-
-
-def _resources(config: AnyJudgeConfig, concurrent: int, threads: int) -> dict[str, float]:
-    """What a trial reserves; on GPUs the trials and the maximum point's actor share them evenly."""
-    gpus = gpu_share(concurrent + 1) if config.device == "cuda" else 0.0
-    return {"cpu": _CPUS * threads, "gpu": gpus}
 
 
 def _put(text: TrainingText | None) -> Any:

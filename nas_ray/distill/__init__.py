@@ -12,7 +12,7 @@ from nas_ray.distill._judge import (
 )
 from nas_ray.distill._losses import Losses
 from nas_ray.distill._outputs import ErrorKind, Outputs, OutputsConfig, TeacherOutputs, evaluation_arrays, outputs_of
-from nas_ray.distill._pipeline import Blocks, LocalBlocks, prepare, settled, train
+from nas_ray.distill._pipeline import Blocks, LocalBlocks, inherited_arrays, prepare, settled, train
 from nas_ray.distill._replicas import ReplicaGroup, ReplicaLostError, join_replicas
 from nas_ray.distill._retrain import Encoder, RetrainedStudent, RetrainJudge, RetrainJudgeConfig
 from nas_ray.distill._sampling import step_paths, stratified_sample
@@ -62,6 +62,7 @@ __all__ = [
     "UniformJudgeConfig",
     "evaluation_arrays",
     "has_native_bf16",
+    "inherited_arrays",
     "is_shrunk",
     "join_replicas",
     "normalised_mse",

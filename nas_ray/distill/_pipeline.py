@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -126,6 +129,22 @@ def prepare(blocks: Blocks, batches: TokenBatches, counts: Mapping[str, int]) ->
         if all(blocks.call("prepared")):
             return baselines
     raise _lost()
+
+
+def inherited_arrays(
+    configs: Sequence[BlockConfig], batches: TokenBatches, counts: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """What ``publish`` gives of supernets that have the teacher's weights and were not trained; all in this process."""
+    with tempfile.TemporaryDirectory(prefix="nas_ray-blocks-") as folder:
+        untrained: dict[str, Any] = {"start": "inherit", "replicas": 1, "shrink": None, "sample_paths": 1}
+        blocks = LocalBlocks(
+            [replace(config, checkpoint_dir=Path(folder) / str(config.block), **untrained) for config in configs]
+        )
+        try:
+            prepare(blocks, batches, counts)
+            return blocks.publish()
+        finally:
+            blocks.close()
 
 
 def train(

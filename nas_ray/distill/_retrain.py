@@ -17,6 +17,7 @@ from nas_ray.distill._judge import Assignment
 from nas_ray.distill._losses import NOT_HIDDEN, Decoder, Losses, divergence, similarities, word_errors
 from nas_ray.distill._measures import ROWS, Batch, Evaluation, HiddenStateError
 from nas_ray.distill._outputs import Outputs, outputs_of
+from nas_ray.distill._replicas import ReplicaGroup
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
 from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
@@ -87,30 +88,32 @@ class RetrainJudge:
         self.variance = self.evaluation.states("calibrate").variance()
         self._readouts = HiddenStateError(self.evaluation, config.ridges)
 
-    def begin(self, assignment: Assignment) -> RetrainedStudent:
-        """The student, not yet loaded."""
-        return RetrainedStudent(self, assignment)
+    def begin(self, assignment: Assignment, group: ReplicaGroup | None = None) -> RetrainedStudent:
+        """The student, not yet loaded; ``group`` trains it together, if there is one."""
+        return RetrainedStudent(self, assignment, group or ReplicaGroup(0, 1))
 
     def document_errors(self, assignment: Assignment) -> Errors:
         """Normalised squared error and tokens of every test document, of the student at its end."""
         errors, there = self.begin(assignment).trained().token_errors("test")
         return errors_by_document(errors, np.where(there, self.config.test_documents, -1))
 
-    def batch(self, step: int, plan: DistillPlan) -> Batch:
-        """What a step reads."""
-        chosen = self.text.chosen(plan.seed, step, plan.sequences)
+    def batch(self, step: int, plan: DistillPlan, group: ReplicaGroup) -> Batch:
+        """What a member of ``group`` reads in a step: its part of the sequences."""
+        whole = self.text.chosen(plan.seed, step, plan.sequences)
+        each = len(whole) // group.size
+        chosen = whole[group.rank * each : (group.rank + 1) * each]
         target = None
         if self.config.losses.of_teacher:
-            target = torch.from_numpy(self._targets(step, chosen)).to(plan.device)
+            target = torch.from_numpy(self._targets(step * group.size + group.rank, chosen)).to(plan.device)
         return Batch(*self.text.rows(chosen, plan.device), target, self.text.hidden(chosen, plan.device))
 
-    def _targets(self, step: int, chosen: list[int]) -> NDArray[Any]:
-        """The teacher's outputs on the sequences ``chosen`` of a step, computed once for all students: sequence by
-        sequence if all can be kept, else step by step, since students read the same at the same step."""
+    def _targets(self, part: int, chosen: list[int]) -> NDArray[Any]:
+        """The teacher's outputs on the sequences ``chosen`` of a step or of a ``part`` of one, computed once for all
+        students: sequence by sequence if all can be kept, else part by part, for students read the same at a step."""
         outputs, text = self.config.outputs, self.text
         if self._keeps_all:
             return outputs_of(outputs, text, chosen, self.config.group)
-        return outputs.groups({step: text.take(chosen)})[step]
+        return outputs.groups({part: text.take(chosen)})[part]
 
     @cached_property
     def _keeps_all(self) -> bool:
@@ -185,15 +188,20 @@ class RetrainedStudent:
 
     judge: RetrainJudge
     assignment: Assignment
+    group: ReplicaGroup
 
     def loss(self, rung_index: int) -> float:
         """The weighted losses on *select* at a rung."""
-        self._training.advance(self.judge.config.ladder[rung_index].budget)
+        self.advance(rung_index)
         return self._select()
+
+    def advance(self, rung_index: int) -> None:
+        """Train to a rung."""
+        self.training.advance(self.judge.config.ladder[rung_index].budget)
 
     def trained(self) -> RetrainedStudent:
         """Itself, at its end."""
-        self._training.advance(self.judge.config.ladder[-1].budget)
+        self.advance(-1)
         return self
 
     @property
@@ -267,13 +275,14 @@ class RetrainedStudent:
         return self.judge.head(self._student).to(self.judge.config.device)
 
     @cached_property
-    def _training(self) -> StudentTraining:
+    def training(self) -> StudentTraining:
+        """Its training, from its newest checkpoint on."""
         config, judge = self.judge.config, self.judge
         plan = config.plan.of(self.assignment.hyperparameters)
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
-            parts = judge.batch(step, plan).parts(config.accumulation)
+            parts = judge.batch(step, plan, self.group).parts(config.accumulation)
             return [partial(judge.loss, self._student, self._head, part) for part in parts]
 
         both = nn.ModuleDict({"student": self._student, "head": self._head})
-        return StudentTraining(both, plan, self.assignment.candidate_id, prepare)
+        return StudentTraining(both, plan, self.assignment.candidate_id, prepare, self.group)

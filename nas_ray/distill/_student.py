@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray.blocks import PathStudent
+from nas_ray.distill._replicas import ReplicaGroup, State
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._trainer import Schedule, Trainer, normalised_mse
 from nas_ray.errors import StageError
@@ -131,13 +132,21 @@ class StudentTraining:
     """The training of one student, from its newest checkpoint on.
 
     ``prepare`` readies a step, without gradients or autocast, and returns what computes its loss: one call, or several
-    whose mean it is, computed and differentiated in turn.
+    whose mean it is, computed and differentiated in turn. In a ``group`` each member prepares a part of the step, and
+    the first keeps the checkpoints.
     """
 
+    ready = True
+
     def __init__(
-        self, student: nn.Module, plan: DistillPlan, name: str, prepare: Callable[[int], Sequence[Callable[[], Tensor]]]
+        self,
+        student: nn.Module,
+        plan: DistillPlan,
+        name: str,
+        prepare: Callable[[int], Sequence[Callable[[], Tensor]]],
+        group: ReplicaGroup | None = None,
     ) -> None:
-        self.plan, self.prepare = plan, prepare
+        self.plan, self.prepare, self.group = plan, prepare, group or ReplicaGroup(0, 1)
         self.trainer = Trainer(
             student,
             Schedule(plan.learning_rate, plan.steps[-1], plan.warmup),
@@ -145,6 +154,7 @@ class StudentTraining:
             clip=plan.clip,
             precision=plan.precision,
             device=plan.device,
+            average=self.group.average if self.group.size > 1 else None,
         )
         self.checkpoints = Checkpoints(plan.folder / name)
         self.step = 0
@@ -169,15 +179,29 @@ class StudentTraining:
         for parameter in self.trainer.names.values():
             parameter.clamp_(-most, most)
 
-    def _save(self) -> None:
+    def snapshot(self) -> State:
+        """Weights and, until the last step, the optimizer's tensors; and the step."""
         tensors = {f"student/{name}": p.detach() for name, p in self.trainer.names.items()}
-        is_last = self.step == self.plan.steps[-1]
-        if not is_last:  # a finished student needs no optimizer
+        if self.step != self.plan.steps[-1]:  # a finished student needs no optimizer
             tensors |= {f"trainer/{name}": tensor for name, tensor in self.trainer.state().items()}
-        with suppress(OSError):  # a full disk ends the keeping, not the training: it can be done again to the bit
-            self.checkpoints.save(self.step, tensors, {"key": self.plan.key}, keep=self.plan.kept)
+        return tensors, {"key": self.plan.key, "step": self.step}
 
     @torch.no_grad()
+    def take(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from a ``snapshot``."""
+        for name, parameter in self.trainer.names.items():
+            parameter.copy_(tensors[f"student/{name}"])
+        prefix = "trainer/"
+        self.trainer.load_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        self.step = int(state["step"])
+
+    def _save(self) -> None:
+        if self.group.rank:
+            return
+        tensors, state = self.snapshot()
+        with suppress(OSError):  # a full disk ends the keeping, not the training: it can be done again to the bit
+            self.checkpoints.save(self.step, tensors, {"key": state["key"]}, keep=self.plan.kept)
+
     def _resume(self) -> None:
         found = self.checkpoints.load()
         if found is None:
@@ -185,12 +209,7 @@ class StudentTraining:
         if found[1].get("key") != self.plan.key:  # of other weights or settings: it would hide those to come
             self.checkpoints.clear()
             return
-        tensors, state = found
-        for name, parameter in self.trainer.names.items():
-            parameter.copy_(tensors[f"student/{name}"])
-        prefix = "trainer/"
-        self.trainer.load_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
-        self.step = int(state["step"])
+        self.take(*found)
 
 
 def stitched_training(

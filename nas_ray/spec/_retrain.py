@@ -67,9 +67,9 @@ class Retrain(Frozen):
     temperature: float = Field(1.0, gt=0)
     """Softens both sides' predictions in `losses.logits`."""
     weights: Weights = "auto"
-    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, fitted to the student's
-    sizes layer by layer; `scratch`, the papers' initialisation. `auto`: the first that the kind has, unless the preset
-    is from scratch."""
+    """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, as many of its heads,
+    neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation. `auto`:
+    scratch where the preset says so, else the first that the kind of space has."""
     teacher: str | None = None
     """Another teacher than the search's, with the same tokenizer: such as `nas-ray adapt-teacher` makes."""
     text: RetrainText = RetrainText()
@@ -81,6 +81,8 @@ class Retrain(Frozen):
     """Sequences of a training step."""
     accumulation: int = Field(1, ge=1)
     """Equal parts of these that are computed one after the other, in less memory; their gradients are added up."""
+    workers: int = Field(1, ge=1)
+    """Processes that train a student together, each on an equal part of a step's sequences; on GPUs one each."""
     learning_rate: float = Field(5e-4, gt=0)
     """Peak of the linear schedule."""
     weight_decay: float = Field(0.01, ge=0)
@@ -102,9 +104,10 @@ class Retrain(Frozen):
             raise ValueError("the weights of all losses are 0; accepted: at least one above 0")
         if self.is_masked and self.text.inputs == "plain":
             raise ValueError("text.inputs is plain, and losses.masked_lm and losses.logits need masked ones")
-        if self.sequences % self.accumulation:
+        parts = self.accumulation * self.workers
+        if self.sequences % parts:
             raise ValueError(
-                f"accumulation is {self.accumulation}, sequences are {self.sequences}; accepted: a divisor of them"
+                f"accumulation x workers is {parts}, sequences are {self.sequences}; accepted: a divisor of them"
             )
         return self
 
@@ -141,4 +144,4 @@ class Retrain(Frozen):
     @property
     def training(self) -> Retrain:
         """It without what changes no result."""
-        return self.model_copy(update={"device": "cpu", "cache_bytes": 0})
+        return self.model_copy(update={"device": "cpu", "cache_bytes": 0, "workers": 1})

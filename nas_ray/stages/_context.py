@@ -171,7 +171,7 @@ class Context:
         if self._blocks is None:
             from nas_ray.distill import LocalBlocks, prepare
 
-            configs = self._block_configs()
+            configs = self.block_configs()
             if self.is_local:
                 self._blocks = LocalBlocks(configs)
             else:
@@ -233,7 +233,8 @@ class Context:
         count, replicas = min(self.spec.supernet.steps_per_epoch or most, most), self.spec.supernet.replicas
         return count - count % replicas or count
 
-    def _block_configs(self) -> list[BlockConfig]:
+    def block_configs(self) -> list[BlockConfig]:
+        """How each block's worker is built."""
         from nas_ray.distill import BlockConfig, ShrinkPlan
 
         spec, tabulate = self.spec.supernet, self.spec.tabulate

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas_ray._files import replace_folder
 from nas_ray.blocks import build_uniform, uniform_config
-from nas_ray.distill import teacher_inheritance
+from nas_ray.distill import inherited_arrays, teacher_inheritance
 from nas_ray.errors import SpecError, TeacherError
 from nas_ray.measure import CandidateEvaluator
 from nas_ray.space import parse_any
@@ -29,7 +29,7 @@ from nas_ray.teacher import (
 
 Make = Callable[[Any], Any]  # a model of an architecture
 
-_ACCEPTED = {"paths": ("supernet", "scratch"), "uniform": ("teacher", "scratch")}
+_ACCEPTED = {"paths": ("supernet", "teacher", "scratch"), "uniform": ("teacher", "scratch")}
 _SEQUENCES = 16  # that plain students are fitted to the teacher on
 
 
@@ -47,6 +47,11 @@ def weights_of(context: Context, spec: Retrain) -> str:
         raise SpecError(
             f"{spec.weights}, in a run of kind {kind}; accepted: auto, {', '.join(accepted)}.", key="weights"
         )
+    if spec.weights == "teacher" and kind == "paths" and context.spec.supernet.start != "inherit":
+        raise SpecError(
+            "teacher, in a run with supernet.start scratch, whose students have no maps to the teacher's width; "
+            "accepted: supernet, scratch.", key="weights"
+        )  # fmt: skip
     return accepted[0] if spec.weights == "auto" else spec.weights
 
 
@@ -97,7 +102,7 @@ def write_starts(
     if context.is_uniform:
         make = _plain(context, spec.weights)
     else:
-        make = _untrained(context) if spec.weights == "scratch" else _stitched(context)
+        make = _untrained(context) if spec.weights == "scratch" else _stitched(context, spec.weights)
     head: Make = _with_head(context, spec, teacher) if spec.is_masked else lambda encoder: encoder
     for number, row in enumerate(missing, start=1):
         model = make(parse_any(row["arch_id"], context.head_size))
@@ -129,12 +134,16 @@ def _untrained(context: Context) -> Make:
     return make
 
 
-def _stitched(context: Context) -> Make:
-    published = context.published()
-    if not context.is_local:
-        from nas_ray.cluster import take
+def _stitched(context: Context, weights: str) -> Make:
+    """From trained supernets, or from the teacher's weights in them."""
+    if weights == "teacher":
+        published = inherited_arrays(context.block_configs(), context.texts.batches, context.texts.counts)
+    else:
+        published = context.published()
+        if not context.is_local:
+            from nas_ray.cluster import take
 
-        published = take(published)
+            published = take(published)
     evaluator = CandidateEvaluator(judge_config(context).evaluator, published)
     teacher, start = evaluator.stitcher.teacher, context.spec.supernet.start
 

@@ -25,7 +25,7 @@ from nas_ray.distill import (
     RetrainJudgeConfig,
     TrainingText,
 )
-from nas_ray.errors import NasRayError, RunError, StageError
+from nas_ray.errors import NasRayError, RunError, SpecError, StageError
 from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
 from nas_ray.space import Rung, parse_any
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
@@ -51,6 +51,10 @@ class Retraining:
     """Students of one run by one ``Retrain``; another one has a folder and an MLflow summary of its own."""
 
     def __init__(self, context: Context, spec: Retrain, name: str | None = None) -> None:
+        if context.is_local and spec.workers > 1:
+            raise SpecError(
+                f"{spec.workers}, in a run without Ray; accepted: 1, or cluster.executor ray", key="workers"
+            )
         self.context, self.spec = context, spec.model_copy(update={"weights": weights_of(context, spec)})
         self.name = name or spec_hash(self.spec.training)
         self.folder = context.path(RETRAINED) / self.name
@@ -175,7 +179,7 @@ class Retraining:
             return judge
         from nas_ray.cluster import run_search, take
 
-        run_search(session, config, arrays, text, max_concurrent=None, progress=progress)
+        run_search(session, config, arrays, text, max_concurrent=None, progress=progress, workers=self.spec.workers)
         return config.build(take(arrays), text)
 
     def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:

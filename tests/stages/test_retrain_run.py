@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -121,6 +122,22 @@ def test_from_scratch_it_learns_from_the_papers_initialisation(run: Path) -> Non
     assert last < first
     start = Path(student["folder"]).parent.parent / "starts" / best
     assert 0.015 < float(AutoModel.from_pretrained(start).embedding.words.weight.detach().std()) < 0.025
+
+
+def test_from_the_teachers_weights_an_architecture_that_was_no_candidate(run: Path) -> None:
+    known = {row["arch_id"] for row in candidates_of(run)}
+    space = Run.open(run).space
+    other = next(a for seed in range(99) if (a := space.sample(np.random.default_rng(seed))).arch_id not in known)
+    (student,) = api.retrain(run, candidates=[other.arch_id], overrides=(*QUICK, "weights=teacher"))
+    assert (student["arch_id"], student["weights"]) == (other.arch_id, "teacher")
+    model = AutoModel.from_pretrained(student["folder"])
+    types = 2 * 64  # of tokens: the teacher's embedding has vectors of them, a student adds them to its positions
+    assert student["costs"]["params"] - sum(weight.numel() for weight in model.parameters()) in (0, types)
+    (trained,) = api.retrain(run, candidates=[other.arch_id], overrides=(*QUICK, "weights=supernet"))
+    starts = [load_file(Path(found["folder"]).parents[1] / "starts" / found["candidate_id"] / "model.safetensors")
+              for found in (student, trained)]  # fmt: skip
+    assert any(not torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    assert api.retrain(run, candidates=[other.arch_id], overrides=(*QUICK, "weights=teacher")) == [student]
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
