@@ -56,7 +56,7 @@ def prepare(folder: Path, out: Path, latency: Path | None, randoms: int = 10) ->
     arms = arms.with_about(
         digest=digest_of(arms, arrays),
         run=run.run_id,
-        space=_described(space),
+        space=described(space),
         latency_key=costs.latency.metadata["key"],
         teacher={"encoder_params": costs.shape.encoder_params, "layers": costs.shape.num_layers},
         supernet_tokens=rows * spec.text.sequence_length,
@@ -137,7 +137,7 @@ def _test_texts(source: str, field: str) -> int:
     return len(found) - len(list(unseen(found)))
 
 
-def _described(space: PathSpace) -> dict[str, Any]:
+def described(space: PathSpace) -> dict[str, Any]:
     """What ``PathSpace`` is built from; operations as their own fields."""
     choices = [{**vars(choice), "head_fraction": str(choice.head_fraction)} for choice in space.choices]
     return {

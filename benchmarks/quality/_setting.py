@@ -37,5 +37,5 @@ SETTINGS: dict[str, Setting] = {
     "gpu": Setting(
         "gpu", 50_000_000, (0, 1, 2, 3, 4), 512, _RATES, device="cuda", threads=8, cache_bytes=40_000_000_000
     ),
-    "trial": Setting("trial", 5_000, (0,), 32, _RATES, randoms=2, sizes=2),
+    "trial": Setting("trial", 5_000, (0,), 32, _RATES, randoms=1, sizes=2),
 }

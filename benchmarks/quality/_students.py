@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality._bundle import Bundle, Model
 from nas_ray.blocks import PathStudent
-from nas_ray.distill import BlockConfig, LocalBlocks, prepare
+from nas_ray.distill import BlockConfig, inherited_arrays
 from nas_ray.measure import Stitcher
 from nas_ray.space import OperationChoice, PathSpace, parse_architecture
 from nas_ray.student import path_config, stitched_model, untrained_model
@@ -73,17 +72,15 @@ class Starts:
         rows = self.bundle.arrays["calibration.rows"].astype(np.int64)
         batches = _Rows(rows)
         ridges = tuple(self.bundle.arms.about["ridges"])
-        with tempfile.TemporaryDirectory() as folder:
-            blocks = LocalBlocks([self._config(block, Path(folder), ridges) for block in range(self.space.num_blocks)])
-            # Only *calibrate* counts; what is scored meanwhile is not used.
-            prepare(blocks, batches, {"calibrate": batches.count, "select": 1, "test": 1})  # type: ignore[arg-type]
-            published = blocks.publish()
-            blocks.close()
+        configs = [self._config(block, ridges) for block in range(self.space.num_blocks)]
+        # Only *calibrate* counts; what is scored meanwhile is not used.
+        counts = {"calibrate": batches.count, "select": 1, "test": 1}
+        published = inherited_arrays(configs, batches, counts)  # type: ignore[arg-type]
         return Stitcher(self.space, "inherit", self.teacher, published, ridges)
 
-    def _config(self, block: int, folder: Path, ridges: Sequence[float]) -> BlockConfig:
+    def _config(self, block: int, ridges: Sequence[float]) -> BlockConfig:
         return BlockConfig(
-            block=block, space=self.space, teacher=self.bundle.teacher, checkpoint_dir=folder / f"block-{block}",
+            block=block, space=self.space, teacher=self.bundle.teacher, checkpoint_dir=Path(),
             seed=0, start="inherit", basis="pca", steps=1, batches=1, paths_per_update=1, learning_rate=1e-3,
             warmup=0.0, weight_decay=0.0, clip=1.0, precision="fp32", device="cpu", checkpoint_every=1, cache_bytes=0,
             sample_paths=1, evaluations=1, ridges=tuple(ridges), tile_tokens=1024, updates=1, sampling="paths",
