@@ -41,6 +41,7 @@ def main() -> None:
     command.add_argument("bundle", type=Path)
     command.add_argument("--repeats", type=int, default=40)
     command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--out", type=Path, help="another file than the committed one")
     command = commands.add_parser("report", help="tables in Markdown and a figure")
     command.add_argument("--rows", type=Path)
     for name in ("run", "report"):
@@ -66,7 +67,7 @@ def main() -> None:
     elif args.command == "speed":
         from benchmarks.quality._speed import speed
 
-        speed(args.bundle, args.repeats, args.threads)
+        speed(args.bundle, args.repeats, args.threads, args.out)
     else:
         from benchmarks.quality._report import report
 

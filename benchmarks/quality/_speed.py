@@ -26,7 +26,7 @@ FILE = RESULTS / "speed.json"
 LENGTH = 128
 
 
-def speed(folder: Path, repeats: int, threads: int, file: Path = FILE) -> None:
+def speed(folder: Path, repeats: int, threads: int, file: Path | None = None) -> None:
     """Write the median of ``repeats`` timings at batch 1 and 128 tokens, fp32; weights do not matter to it."""
     torch.set_num_threads(threads)
     bundle, starts = Bundle(folder), Starts(Bundle(folder))
@@ -41,6 +41,7 @@ def speed(folder: Path, repeats: int, threads: int, file: Path = FILE) -> None:
     found = {name: median(times) for name, times in interleaved(calls, repeats, "cpu").items()}
     about = {"bundle": arms.digest, "processor": processor(), "threads": threads, "torch": torch.__version__}
     about |= {"repeats": repeats, "milliseconds": {name: round(value, 3) for name, value in found.items()}}
+    file = file or FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     for name, value in found.items():

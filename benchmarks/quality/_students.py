@@ -16,7 +16,7 @@ from benchmarks.quality._bundle import Bundle, Model
 from nas_ray.blocks import PathStudent
 from nas_ray.distill import BlockConfig, inherited_arrays
 from nas_ray.measure import Stitcher
-from nas_ray.space import OperationChoice, PathSpace, parse_architecture
+from nas_ray.space import OperationChoice, PathSpace, parse_architecture, teacher_path
 from nas_ray.student import path_config, stitched_model, untrained_model
 from nas_ray.teacher import Teacher, TeacherBlock, TeacherSource, load_teacher
 
@@ -35,9 +35,10 @@ class Starts:
             return self._copied(model) if model.layers else self._stitched(model)
         if model.layers:
             return untrained_model(self._copied(model).config, seed)
-        architecture = parse_architecture(model.arch, self.space.head_size)
-        frozen = self.stitcher.frozen
-        return untrained_model(path_config(architecture, self.teacher, "inherit", frozen, self.space.head_size), seed)
+        space = self.space
+        frozen = teacher_path(self.teacher.shape, space.num_blocks, space.head_size)
+        architecture = parse_architecture(model.arch, space.head_size)
+        return untrained_model(path_config(architecture, self.teacher, "inherit", frozen, space.head_size), seed)
 
     @cached_property
     def space(self) -> PathSpace:

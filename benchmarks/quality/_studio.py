@@ -29,7 +29,7 @@ from nas_ray.distill import (
     evaluation_arrays,
 )
 from nas_ray.measure import Comparison, Reference, embeddings, fit_probe, rank_agreement
-from nas_ray.space import Rung
+from nas_ray.space import Rung, candidate_id
 from nas_ray.student import save_model
 from nas_ray.teacher import TeacherSource, load_model
 
@@ -104,7 +104,7 @@ class Studio:
         """The student at its end, and what is known of its training."""
         with tempfile.TemporaryDirectory() as folder:
             model = self.starts.make(job.table, self.bundle.arms.models[job.model], job.seed)
-            save_model(model, Path(folder) / job.model)
+            save_model(model, Path(folder) / candidate_id({"architecture": self._arch(job)}))
             judge = self._judge(job, Path(folder))
             student = judge.begin(Assignment(job.model, self._arch(job)))
             select = student.loss(0)

@@ -16,12 +16,14 @@ from nas_ray.cli._options import ADDRESS_OPTION, JSON_OPTION, Number, terminal
 @click.option("--max-encoder-params", multiple=True, type=Number(), help="Likewise, without embeddings.")
 @click.option("--max-latency-ms", multiple=True, type=Number(), help="Likewise, by milliseconds of the latency table.")
 @click.option("--candidate", "candidates", multiple=True, metavar="ID", help="This one: its candidate_id or arch_id.")
+@click.option("--search", is_flag=True, help="Search learning rate, batch, warm-up and loss balance of each student.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the training, such as steps=2000.")
 @ADDRESS_OPTION
 @JSON_OPTION
 def retrain(
     run: Path,
     candidates: tuple[str, ...],
+    search: bool,
     overrides: tuple[str, ...],
     address: str | None,
     as_json: bool,
@@ -37,9 +39,8 @@ def retrain(
     if not bounds and not candidates:
         raise click.UsageError("name what to retrain: --max-encoder-params 5M, --candidate ID, or several of them.")
     console = None if as_json else terminal()
-    found = api.retrain(
-        run, bounds=bounds, candidates=candidates, overrides=overrides, address=address, console=console
-    )
+    settings = (*(["search={}"] if search else []), *overrides)
+    found = api.retrain(run, bounds=bounds, candidates=candidates, overrides=settings, address=address, console=console)
     if console is None:
         click.echo(json.dumps(found, indent=1))
         return

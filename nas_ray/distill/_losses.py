@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_ray.distill._trainer import normalised_mse
 from nas_ray.modeling import mean_pooled
 
 NOT_HIDDEN = -100  # of labels
@@ -20,6 +22,10 @@ class Losses(NamedTuple):
     logits: float = 0.0
     hidden: float = 0.0
     embedding: float = 0.0
+
+    def balanced(self, factor: float) -> Losses:
+        """The second of the preset's weights, of the teacher's part, times ``factor``."""
+        return self._replace(logits=self.logits * factor, embedding=self.embedding * factor)
 
     @property
     def of_states(self) -> bool:
@@ -35,6 +41,24 @@ class Losses(NamedTuple):
     def of_teacher(self) -> bool:
         """Whether the teacher is needed."""
         return self.of_states or bool(self.logits)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Of each hidden token ``(n,)``: cross-entropy, divergence from the teacher if it predicts, and whether it was
+    found."""
+
+    errors: Tensor
+    divergence: Tensor | None
+    found: Tensor
+
+    def weighted(self, losses: Losses) -> Tensor:
+        """The weighted losses."""
+        total: Tensor = losses.masked_lm * self.errors.mean()
+        if losses.logits:
+            assert self.divergence is not None, "the teacher has a masked-LM head"
+            total = total + losses.logits * self.divergence.mean()
+        return total
 
 
 class Decoder(NamedTuple):
@@ -64,3 +88,11 @@ def word_errors(logits: Tensor, labels: Tensor) -> Tensor:
 def similarities(found: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     """Cosine between mean-pooled hidden states ``(batch, tokens, hidden)``: ``(batch,)``."""
     return F.cosine_similarity(mean_pooled(found, mask), mean_pooled(target, mask), dim=-1)
+
+
+def of_states(losses: Losses, found: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:
+    """The weighted losses of hidden states ``(batch, tokens, hidden)``."""
+    total = losses.hidden * normalised_mse(found, target, mask, variance)
+    if losses.embedding:
+        total = total + losses.embedding * (1 - similarities(found.float(), target, mask)).mean()
+    return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray.distill._judge import Assignment
-from nas_ray.distill._losses import NOT_HIDDEN, Decoder, Losses, divergence, similarities, word_errors
+from nas_ray.distill._losses import NOT_HIDDEN, Decoder, Losses, Words, divergence, of_states, similarities, word_errors
 from nas_ray.distill._measures import ROWS, Batch, Evaluation, HiddenStateError
 from nas_ray.distill._outputs import Outputs, outputs_of
 from nas_ray.distill._replicas import ReplicaGroup
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
-from nas_ray.distill._trainer import normalised_mse
 from nas_ray.measure import Errors, errors_by_document
-from nas_ray.space import Rung
+from nas_ray.space import Rung, candidate_id
 from nas_ray.student import load_student, predictions
 
 
@@ -128,27 +127,19 @@ class RetrainJudge:
         wide = self.hidden_size == student.model.config.hidden_size
         return nn.Identity() if wide or not self.config.losses.of_states else self._readouts.head(student, 0)
 
-    def loss(self, student: Encoder, head: nn.Module, batch: Batch) -> Tensor:
-        """The weighted losses of a training step."""
+    def loss(self, student: Encoder, head: nn.Module, losses: Losses, batch: Batch) -> Tensor:
+        """The losses of a training step, by the weights ``losses``."""
         hidden = student(batch.ids, batch.mask)
         total: Tensor = hidden.sum() * 0.0  # a short batch may have no hidden token
-        if self.config.losses.of_states:
+        if losses.of_states:
             assert batch.target is not None
             states = batch.target[..., : self.hidden_size]
-            total = total + self.of_states(head(hidden), states, batch.mask, self.variance)
-        if self.config.losses.of_words:
+            total = total + of_states(losses, head(hidden), states, batch.mask, self.variance)
+        if losses.of_words:
             features = None if batch.target is None else batch.target[..., self.hidden_size :]
             words = self.of_words(student, hidden, features, batch.labels)
             if len(words.errors):
-                total = total + self.weighted(words)
-        return total
-
-    def of_states(self, found: Tensor, target: Tensor, mask: Tensor | None, variance: float) -> Tensor:
-        """The weighted losses of hidden states ``(batch, tokens, hidden)``."""
-        losses = self.config.losses
-        total = losses.hidden * normalised_mse(found, target, mask, variance)
-        if losses.embedding:
-            total = total + losses.embedding * (1 - similarities(found.float(), target, mask)).mean()
+                total = total + words.weighted(losses)
         return total
 
     def of_words(self, student: Encoder, hidden: Tensor, features: Tensor | None, labels: Tensor | None) -> Words:
@@ -161,25 +152,6 @@ class RetrainJudge:
         if self.decoder is not None and features is not None:
             distance = divergence(logits, self.decoder(features[there].to(logits.device)), self.config.temperature)
         return Words(errors, distance, logits.detach().argmax(-1) == labels[there])
-
-    def weighted(self, words: Words) -> Tensor:
-        """The weighted losses of predictions."""
-        losses = self.config.losses
-        total: Tensor = losses.masked_lm * words.errors.mean()
-        if losses.logits:
-            assert words.divergence is not None, "the teacher has a masked-LM head"
-            total = total + losses.logits * words.divergence.mean()
-        return total
-
-
-@dataclass(frozen=True)
-class Words:
-    """Of each hidden token ``(n,)``: cross-entropy, divergence from the teacher if it predicts, and whether it was
-    found."""
-
-    errors: Tensor
-    divergence: Tensor | None
-    found: Tensor
 
 
 @dataclass
@@ -260,14 +232,16 @@ class RetrainedStudent:
         judge, total = self.judge, 0.0
         if judge.config.losses.of_states:
             states = judge.evaluation.states("select")
-            total += float(judge.of_states(self.outputs("select"), states.targets, states.mask, states.variance()))
+            found = self.outputs("select")
+            total += float(of_states(judge.config.losses, found, states.targets, states.mask, states.variance()))
         if judge.config.losses.of_words:
-            total += float(judge.weighted(self._words("select")))
+            total += float(self._words("select").weighted(judge.config.losses))
         return total
 
     @cached_property
     def _student(self) -> Encoder:
-        start = self.judge.config.starts / self.assignment.candidate_id
+        # Known by its architecture: hyperparameters of its own change nothing of where it starts.
+        start = self.judge.config.starts / candidate_id({"architecture": self.assignment.arch_id})
         return Encoder(load_student(start).requires_grad_(True)).to(self.judge.config.device)
 
     @cached_property
@@ -278,11 +252,13 @@ class RetrainedStudent:
     def training(self) -> StudentTraining:
         """Its training, from its newest checkpoint on."""
         config, judge = self.judge.config, self.judge
-        plan = config.plan.of(self.assignment.hyperparameters)
+        own = dict(self.assignment.hyperparameters)
+        losses = config.losses.balanced(float(own.pop("balance", 1.0)))
+        plan = replace(config.plan.of(own), origin=f"{config.plan.origin} {losses}")
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             parts = judge.batch(step, plan, self.group).parts(config.accumulation)
-            return [partial(judge.loss, self._student, self._head, part) for part in parts]
+            return [partial(judge.loss, self._student, self._head, losses, part) for part in parts]
 
         both = nn.ModuleDict({"student": self._student, "head": self._head})
         return StudentTraining(both, plan, self.assignment.candidate_id, prepare, self.group)

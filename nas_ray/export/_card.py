@@ -74,10 +74,12 @@ def _use(student: Student, found: Exported, sentences: Sentences | None) -> str:
         text += (
             "\n\nThe three `*_nas_ray.py` files beside the weights are the model's code; they need PyTorch and "
             "transformers only. Heads for masked words, classification of texts and tokens, question answering and "
-            "multiple choice load by their `AutoModelFor...` classes, untrained."
+            "multiple choice load by their `AutoModelFor...` classes, untrained where the files hold none."
         )
     else:
         text += "\n\nThere is no pooler in the files: transformers says that it makes one, untrained."
+    if student.whole is not student.model:
+        text += "\n\nThe files hold a trained masked-LM head: `AutoModelForMaskedLM` loads it."
     return text
 
 
@@ -169,7 +171,8 @@ def _training(student: Student) -> str:
         ("teacher", f"`{card.teacher}`"),
         ("weights began as", card.weights),
         ("preset", card.preset),
-        ("loss", ", ".join(f"{weight:g} x {name}" for name, weight in card.loss_weights.items())),
+        ("loss", ", ".join(f"{weight:g} x {name}" for name, weight in card.loss_weights.items() if weight)),
+        *((name, f"{value:g} (searched)") for name, value in card.hyperparameters.items()),
         ("steps", f"{card.steps:,} ({card.tokens:,} tokens)"),
         ("text", ", ".join(_source(entry) for entry in card.data)),
         *((name, f"{value:.4g}") for name, value in card.metrics.items()),

@@ -14,7 +14,7 @@ from nas_ray.spec._load import (
     spec_hash,
     to_yaml,
 )
-from nas_ray.spec._retrain import Losses, Retrain, RetrainText
+from nas_ray.spec._retrain import Losses, Retrain, RetrainSearch, RetrainText
 from nas_ray.spec._search import Scheduler, Search, Searcher
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
 from nas_ray.spec._supernet import Shrink, Supernet
@@ -31,6 +31,7 @@ __all__ = [
     "PathSpaceSpec",
     "Range",
     "Retrain",
+    "RetrainSearch",
     "RetrainText",
     "Scheduler",
     "Search",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from nas_ray.spec._distill import Range
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._text import Inputs, Text, TextSource
 
@@ -55,6 +56,40 @@ class RetrainText(Frozen):
         return Text.model_validate({**text.model_dump(), **({"inputs": "masked"} if masked else {}), **own})
 
 
+class RetrainSearch(Frozen):
+    """Hyperparameters that Optuna's TPE suggests and successive halving stops; every set is a Tune trial, and the best
+    by the losses of the settings, on *select*, is the student."""
+
+    trials: int = Field(16, ge=2)
+    """Sets for each student; the first is that of the settings, moved into the ranges."""
+    learning_rate: Range | None = Range(low=1e-4, high=3e-3)
+    """Peak rates; null leaves that of the settings."""
+    sequences: tuple[int, ...] | None = (8, 16, 32)
+    """Sequences of a step: fewer of them see less text; null as above."""
+    warmup: Range | None = Range(low=0.01, high=0.3)
+    """Shares of the steps in which the rate rises; null as above."""
+    balance: Range | None = Range(low=0.2, high=5.0)
+    """Factors of the second weight of the preset (`embedding`, `logits`) beside the first, in training only."""
+    eta: float = Field(3.0, gt=1)
+    """A student is judged after 1/eta^2 and 1/eta of the steps, and the best 1/eta go on."""
+
+    @property
+    def searched(self) -> dict[str, Range | tuple[int, ...]]:
+        """What is searched, by name."""
+        named = {name: getattr(self, name) for name in ("learning_rate", "sequences", "warmup", "balance")}
+        return {name: values for name, values in named.items() if values is not None}
+
+    @model_validator(mode="after")
+    def _check(self) -> RetrainSearch:
+        if not self.searched:
+            raise ValueError("nothing is searched; accepted: at least one of learning_rate, sequences, warmup, balance")
+        if self.warmup is not None and self.warmup.high >= 1:
+            raise ValueError(f"warmup rises to {self.warmup.high:g}; accepted: shares below 1")
+        if self.sequences is not None and (not self.sequences or min(self.sequences) < 1):
+            raise ValueError("sequences are not numbers from 1; accepted: a list of them")
+        return self
+
+
 class Retrain(Frozen):
     """Distillation of a whole student, its embedding included, towards the teacher."""
 
@@ -98,6 +133,9 @@ class Retrain(Frozen):
     cache_bytes: int = Field(2_000_000_000, ge=0)
     """The teacher's outputs that are kept for all students; the rest is computed again."""
 
+    search: RetrainSearch | None = None
+    """Hyperparameters to search for every student; null trains each once, as the settings say."""
+
     @model_validator(mode="after")
     def _check(self) -> Retrain:
         if not any(self.loss_weights.values()):
@@ -105,10 +143,9 @@ class Retrain(Frozen):
         if self.is_masked and self.text.inputs == "plain":
             raise ValueError("text.inputs is plain, and losses.masked_lm and losses.logits need masked ones")
         parts = self.accumulation * self.workers
-        if self.sequences % parts:
-            raise ValueError(
-                f"accumulation x workers is {parts}, sequences are {self.sequences}; accepted: a divisor of them"
-            )
+        wanted = sorted({self.sequences, *self.counts})
+        if any(count % parts for count in wanted):
+            raise ValueError(f"accumulation x workers is {parts}, sequences are {wanted}; accepted: a divisor of them")
         return self
 
     @property
@@ -128,8 +165,16 @@ class Retrain(Frozen):
         return self.preset in _FROM_SCRATCH
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """Sequences of a step, whichever set of hyperparameters is tried."""
+        return self.search.sequences or () if self.search else ()
+
+    @property
     def rungs(self) -> tuple[int, ...]:
         """The steps at which students are judged."""
+        if self.search is not None:
+            parts = (self.steps / self.search.eta**2, self.steps / self.search.eta, self.steps)
+            return tuple(sorted({max(1, round(part)) for part in parts}))
         count = min(self.judged, self.steps)
         return tuple(self.steps * number // count for number in range(1, count + 1))
 
@@ -137,8 +182,9 @@ class Retrain(Frozen):
     def overrides(self) -> list[str]:
         """What differs from the defaults, as ``--set`` takes it."""
         found = self.model_dump(mode="json", exclude_defaults=True)
-        for section in ("losses", "text"):
-            found |= {f"{section}.{name}": value for name, value in found.pop(section, {}).items()}
+        for section in ("losses", "text", "search"):
+            if (keys := found.pop(section, None)) is not None:
+                found |= {f"{section}.{name}": value for name, value in keys.items()} or {section: {}}
         return [f"{name}={json.dumps(v) if isinstance(v, list | dict) else v}" for name, v in found.items()]
 
     @property

@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # torch and transformers wait until a stage needs them
     from nas_ray.teacher import TeacherSource
 
 
+_MASKED_TOKENS = 100_000_000  # that are held with their labels, 9 bytes each
+
+
 @dataclass
 class Texts:
     """The text of ``spec``, as the teacher at ``source`` reads it."""
@@ -102,9 +105,12 @@ class Texts:
         )
 
     def training(self, sequences: int) -> TrainingText:
-        """At least ``sequences`` of the training split, or all that it has."""
-        size = self.spec.batch_sequences
-        return self.part("train", min(-(-sequences // size), self.batches.num_batches("train")))
+        """At least ``sequences`` of the training split, or all that it has; masked ones with other tokens hidden in
+        every epoch, as far as memory goes."""
+        size, there = self.spec.batch_sequences, self.batches.num_batches("train")
+        if self.is_masked:
+            there *= max(1, _MASKED_TOKENS // (there * size * self.spec.sequence_length))
+        return self.part("train", min(-(-sequences // size), there))
 
     def test_documents(self) -> NDArray[Any]:
         """The document of every token of the test split that is reported."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,16 @@ from nas_ray.distill import (
     TrainingText,
 )
 from nas_ray.errors import NasRayError, RunError, SpecError, StageError
-from nas_ray.search import Journal, Listed, Objective, Outcome, Proposer, SearchSession, read_journal, read_outcomes
-from nas_ray.space import Rung, parse_any
+from nas_ray.search import Outcome, SearchSession
+from nas_ray.space import Rung
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
 from nas_ray.stages._candidates import TEACHER, TrackerListener
-from nas_ray.stages._changes import RETRAINED, set_aside
+from nas_ray.stages._changes import RETRAINED
 from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
+from nas_ray.stages._retrain_sessions import best_outcome, listed_session, searching_session
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import distilled_from, weights_of, write_starts
 from nas_ray.stages._texts import Texts
@@ -43,6 +42,8 @@ from nas_ray.stages.search import run_local
 from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
 from nas_ray.teacher import TeacherSource, first_line, load_tokenizer
 from nas_ray.tracking import Tracker
+
+Judging = tuple[RetrainJudgeConfig, list[Any], TrainingText]  # how to judge, evaluation arrays, text
 
 _MODELS, _STARTS, _CHECKPOINTS, _SETTINGS = "models", "starts", "students", "retrain.yaml"
 
@@ -101,23 +102,43 @@ class Retraining:
         """Train the candidates of ``todo`` and write their models; those that could not be finished."""
         write_text(self.folder / _SETTINGS, to_yaml(self.spec))
         write_starts(self.context, self.spec, self.folder / _STARTS, todo, self.teacher)
-        session = self._session(todo)
+        judging = self._judging()
+        judge, outcomes = self._searched(todo, judging) if self.spec.search else self._trained(todo, judging)
+        for row, outcome in zip(todo, outcomes, strict=True):
+            if outcome.status == "completed":
+                task = outcome.task
+                student = judge.begin(Assignment(task.candidate_id, row["arch_id"], task.hyperparameters))
+                self._write_model(row, student.trained(), outcome)
+        return [outcome for outcome in outcomes if outcome.status != "completed"]
+
+    def _trained(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:
+        """Each of ``todo`` trained once."""
+        session = listed_session(self, todo)
 
         def progress(now: SearchSession) -> None:
             rungs = [now.outcomes[row["candidate_id"]].rung for row in todo if row["candidate_id"] in now.outcomes]
             steps = sum(self.ladder[rung].budget for rung in rungs if rung is not None)
             self.context.console.progress(steps, len(todo) * self.spec.steps, "training steps")
 
-        try:
-            judge = self._train(session, progress)
-        finally:
-            session.journal.close()
-        outcomes = [session.outcomes[row["candidate_id"]] for row in todo]
-        for row, outcome in zip(todo, outcomes, strict=True):
-            if outcome.status == "completed":
-                student = judge.begin(Assignment(row["candidate_id"], row["arch_id"]))
-                self._write_model(row, student.trained(), outcome)
-        return [outcome for outcome in outcomes if outcome.status != "completed"]
+        judge = self._train(session, judging, progress)
+        return judge, [session.outcomes[row["candidate_id"]] for row in todo]
+
+    def _searched(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:
+        """The best trial of each of ``todo``, one after the other."""
+        search, console, best = self.spec.search, self.context.console, []
+        assert search is not None
+        for row in todo:
+            session = searching_session(self, row)
+
+            def progress(now: SearchSession) -> None:
+                stopped = sum(outcome.status == "stopped" for outcome in now.outcomes.values())
+                console.progress(now.num_done, search.trials, "trials", f"{stopped} stopped early")
+
+            judge = self._train(session, judging, progress)
+            best.append(best_outcome(session))
+            found, loss = best[-1].task.hyperparameters, best[-1].loss
+            console.say(f"  {row['candidate_id']}: best of {len(session.outcomes)} sets {found}, loss {loss:.4f}")
+        return judge, best
 
     @property
     def tracker(self) -> Tracker:
@@ -131,8 +152,8 @@ class Retraining:
 
     def retell(self) -> None:
         """All that is known, as if it happened now."""
-        if self.journal.is_file():
-            self.listener.told(self.journal)
+        for journal in sorted(self.folder.glob("journal*.jsonl")):
+            self.listener.told(journal)
         self.track()
 
     def track(self) -> None:
@@ -141,7 +162,7 @@ class Retraining:
         found = {file.parent.name: read_card(file.parent) for file in files}
         cards = [card for name, card in found.items() if name == card.candidate_id]  # exports may lie beside them
         for card in cards:
-            self.tracker.candidate_ended(card.candidate_id, "completed", card.metrics, {"stage": "retrain"})
+            self.tracker.candidate_ended(card.logged_as, "completed", card.metrics, {"stage": "retrain"})
         settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
         files = [self.folder / _SETTINGS, *(self.model(asdict(card)) / CARD_FILE for card in cards)]
         self.tracker.summary({**settings, "run": self.context.run.run_id}, {"students": len(cards)}, files)
@@ -150,42 +171,27 @@ class Retraining:
         """The folder of the model of a row."""
         return self.folder / _MODELS / str(row["candidate_id"])
 
-    def _session(self, rows: Sequence[dict[str, Any]]) -> SearchSession:
-        """The session of these students, its journal replayed."""
-        context = self.context
-        listed = [(parse_any(row["arch_id"], context.head_size), "retrain") for row in rows]
-        file = self.journal
-        ends = read_outcomes(read_journal(file), context.head_size) if file.is_file() else {}
-        asked = {row["candidate_id"] for row in rows}
-        if failed := {name for name in asked if name in ends and ends[name].status == "failed"}:
-            _try_again(file, failed)
-        journal = Journal(file)
-        # Students of earlier calls stand in the journal, and count.
-        known = {record["candidate_id"] for record in journal.records if record["kind"] == "suggested"}
-        count = len(known | asked)
-        proposer: Proposer[Any] = Proposer(
-            Listed(), context.run.space, [Objective("loss")], (), context.costs_of, count, enqueued=listed, seed=0
-        )
-        return SearchSession(
-            proposer, None, self.ladder, journal, (), context.costs_of, self.listener, context.head_size, asked
-        )  # fmt: skip
+    def _train(
+        self, session: SearchSession, judging: Judging, progress: Callable[[SearchSession], None]
+    ) -> RetrainJudge:
+        """All tasks of ``session`` to their ends; a judge that knows them."""
+        config, arrays, text = judging
+        try:
+            if self.context.is_local:
+                judge = config.build(arrays, text)
+                run_local(session, judge, progress)
+                return judge
+            from nas_ray.cluster import run_search, take
 
-    def _train(self, session: SearchSession, progress: Callable[[SearchSession], None]) -> RetrainJudge:
-        """All students to their ends; a judge that knows them."""
-        config, arrays, text = self._judging()
-        if self.context.is_local:
-            judge = config.build(arrays, text)
-            run_local(session, judge, progress)
-            return judge
-        from nas_ray.cluster import run_search, take
+            run_search(session, config, arrays, text, max_concurrent=None, progress=progress, workers=self.spec.workers)
+            return config.build(take(arrays), text)
+        finally:
+            session.journal.close()
 
-        run_search(session, config, arrays, text, max_concurrent=None, progress=progress, workers=self.spec.workers)
-        return config.build(take(arrays), text)
-
-    def _judging(self) -> tuple[RetrainJudgeConfig, list[Any], TrainingText]:
+    def _judging(self) -> Judging:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
         context, spec = self.context, self.spec
-        text = self.texts.training(spec.steps * spec.sequences)
+        text = self.texts.training(spec.steps * max(spec.sequences, *spec.counts, 1))
         losses = Losses(**spec.loss_weights)
         kind: ErrorKind = "both" if losses.logits else "hidden_state"
         config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device)
@@ -229,7 +235,9 @@ class Retraining:
 
     def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
         context, spec = self.context, self.spec
-        tokens = student.judge.text.num_tokens(context.spec.seed, spec.steps, spec.sequences)
+        task = outcome.task
+        sequences = int(task.hyperparameters.get("sequences", spec.sequences))
+        tokens = student.judge.text.num_tokens(context.spec.seed, spec.steps, sequences)
         return StudentCard(
             run=context.run.run_id,
             candidate_id=row["candidate_id"],
@@ -247,21 +255,10 @@ class Retraining:
             latency_key=context.latency.metadata["key"],
             metrics={"select_weighted_loss": float(outcome.loss or 0.0), **student.metrics("test")},
             spec_hash=self.name,
+            hyperparameters=task.hyperparameters,
+            trial="" if task.candidate_id == row["candidate_id"] else task.candidate_id,
             command=f"nas-ray retrain {shlex.quote(str(context.run.folder))}{options([row], spec)}",
         )
-
-
-def _try_again(journal: Path, failed: Collection[str]) -> None:
-    """Make the journal say that ``failed`` have not ended: they go on from their last good checkpoints."""
-    kept = [
-        record
-        for record in read_journal(journal)
-        if record.get("candidate_id") not in failed
-        or record["kind"] == "suggested"
-        or (record["kind"] == "rung" and isfinite(record["loss"]))
-    ]
-    set_aside(journal)
-    write_text(journal, "".join(f"{json.dumps(record)}\n" for record in kept))
 
 
 def retrainings(context: Context) -> Iterator[Retraining]:

@@ -48,6 +48,15 @@ class StudentCard:
     spec_hash: str
     command: str
     mlflow_run_id: str | None = field(default=None)
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    """Those that were searched: the best set."""
+    trial: str = ""
+    """The candidate id of the Tune trial that trained it, where that has hyperparameters of its own."""
+
+    @property
+    def logged_as(self) -> str:
+        """The candidate id under which MLflow has its training."""
+        return self.trial or self.candidate_id
 
     def write(self, folder: Path) -> None:
         """Replace ``student.json`` in ``folder``."""
@@ -72,16 +81,17 @@ def read_card(folder: Path) -> StudentCard:
     if (version := found.get("format")) != _FORMAT:
         raise ModelError(f"{file}: format {version!r}; accepted: {_FORMAT}, as this version of nas_ray writes it.")
     names = [entry.name for entry in fields(StudentCard)]
-    if missing := [name for name in names if name not in found and name != "mlflow_run_id"]:
+    if missing := [name for name in names if name not in found and name not in _OPTIONAL]:
         raise ModelError(f"{file}: lacks {', '.join(missing)}; accepted: what `nas-ray retrain` wrote.")
-    for name in names:
-        _check(file, name, found.get(name))
-    values: dict[str, Any] = {name: found.get(name) for name in names}
+    values: dict[str, Any] = {name: found[name] for name in names if name in found}
+    for name, value in values.items():
+        _check(file, name, value)
     return StudentCard(**{**values, "data": tuple(found["data"])})
 
 
-_TEXTS = ("run", "candidate_id", "arch_id", "teacher", "start", "weights", "preset", "spec_hash", "command")
-_NUMBERS = ("loss_weights", "costs", "metrics")
+_OPTIONAL = ("mlflow_run_id", "hyperparameters", "trial")
+_TEXTS = ("run", "candidate_id", "arch_id", "teacher", "start", "weights", "preset", "spec_hash", "command", "trial")
+_NUMBERS = ("loss_weights", "costs", "metrics", "hyperparameters")
 
 
 def _check(file: Path, name: str, value: Any) -> None:

@@ -142,9 +142,9 @@ def test_from_the_teachers_weights_an_architecture_that_was_no_candidate(run: Pa
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
-    from nas_ray.distill import _retrain
+    from nas_ray.distill import _losses
 
-    real, calls = _retrain.normalised_mse, 0
+    real, calls = _losses.normalised_mse, 0
 
     def breaks(*arguments: Any) -> torch.Tensor:
         nonlocal calls
@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypat
         return real(*arguments) * (float("nan") if calls > 7 else 1.0)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_retrain, "normalised_mse", breaks)
+        patch.setattr(_losses, "normalised_mse", breaks)
         with pytest.raises(StageError, match=r"1 of 1 students were not finished.*the loss of step 6 is nan"):
             api.retrain(run, candidates=[best], overrides=QUICK)
     (file,) = run.glob("retrained/*/students/*/step-*.safetensors")
@@ -350,7 +350,7 @@ def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
         api.retrain(run, candidates=[best], overrides=["step=3"])
     with pytest.raises(SpecError, match="weights of all losses are 0"):
         api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
-    with pytest.raises(SpecError, match="accumulation is 3, sequences are 4; accepted: a divisor"):
+    with pytest.raises(SpecError, match=r"accumulation x workers is 3, sequences are \[4\]; accepted: a divisor"):
         api.retrain(run, candidates=[best], overrides=(*QUICK, "accumulation=3"))
     (teacher,) = [row["candidate_id"] for row in candidates_of(run) if row["label"] == "teacher"]
     with pytest.raises(

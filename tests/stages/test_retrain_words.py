@@ -151,6 +151,7 @@ def test_a_plain_student_keeps_its_head_when_exported(
     there = api.export(student["folder"], format="hf", to=tmp_path / "exported", sentence=False)
     whole = AutoModelForMaskedLM.from_pretrained(there.folder)
     assert type(whole).__name__ == "BertForMaskedLM"
+    assert "`AutoModelForMaskedLM` loads it" in (there.folder / "README.md").read_text()
     both = (model.state_dict().values() for model in (whole, AutoModelForMaskedLM.from_pretrained(student["folder"])))
     assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
 
