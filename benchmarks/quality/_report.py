@@ -69,7 +69,15 @@ def _about(arms: Arms, results: Results, setting: Setting) -> Iterable[str]:
 def _models(arms: Arms, speed: dict[str, float]) -> Iterable[str]:
     key = arms.about["latency_key"]
     yield _row(
-        "size", "arm", "architecture", "encoder", "params", "FLOPs", f"table, {key['runtime']}", "PyTorch", "ORT"
+        "size",
+        "arm",
+        "architecture",
+        "encoder",
+        "params",
+        "FLOPs",
+        f"table, {key['runtime']}",
+        "PyTorch",
+        "ONNX Runtime",
     )
     yield _rule(9)
     for size, name in enumerate(arms.sizes):
