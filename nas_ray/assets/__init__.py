@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from nas_ray.assets._cache import cache_dir, is_cached, where
 from nas_ray.assets._catalogue import CATALOGUE, Asset, Kind, Member, Source, find
-from nas_ray.assets._documents import documents
+from nas_ray.assets._documents import RatedSnippet, documents, rated_snippets
 from nas_ray.assets._fetch import fetch
 
 __all__ = [
@@ -18,11 +18,13 @@ __all__ = [
     "Asset",
     "Kind",
     "Member",
+    "RatedSnippet",
     "Source",
     "cache_dir",
     "documents",
     "fetch",
     "find",
     "is_cached",
+    "rated_snippets",
     "where",
 ]

@@ -6,12 +6,33 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from nas_ray.assets._catalogue import find
 from nas_ray.assets._fetch import fetch
 from nas_ray.errors import AssetError, unknown
 
 _MIN_CHARACTERS = 2000
+
+
+class RatedSnippet(NamedTuple):
+    """One line of a file of the corpus ``snippets``."""
+
+    name: str
+    """Its number; ``review_sentence`` where several come from one review or editorial."""
+    rating: float
+    """Mean of 20 human ratings, -4 (bad) to 4 (good)."""
+    text: str
+
+
+def rated_snippets(file: Path) -> Iterator[RatedSnippet]:
+    """The snippets of a file of the corpus ``snippets`` that hold text, in their order."""
+    _header, *lines = file.read_text(encoding="utf-8").split("\n")
+    for line in lines:
+        name, *rest = line.split("\t")
+        words = " ".join(rest[1:]).split()
+        if words:
+            yield RatedSnippet(name, float(rest[0]), " ".join(words))
 
 
 def documents(name: str) -> Iterator[str]:
@@ -43,11 +64,7 @@ def _book(file: Path) -> Iterator[str]:
 
 
 def _snippets(file: Path) -> Iterator[str]:
-    _header, *lines = file.read_text(encoding="utf-8").split("\n")
-    for line in lines:
-        words = " ".join(line.split("\t")[2:]).split()  # id, rating, text
-        if words:
-            yield " ".join(words)
+    return (snippet.text for snippet in rated_snippets(file))
 
 
 _READERS: dict[str, Callable[[Path], Iterator[str]]] = {"gutenberg": _book, "snippets": _snippets}

@@ -17,7 +17,11 @@ from nas_ray.errors import SpecError
 @click.option("--teacher", default="minilm", show_default=True, help="Whose sizes the space stands under.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
-    "--runtime", type=click.Choice(["eager", "graph"]), default="eager", show_default=True, help="graph: a CUDA graph."
+    "--runtime",
+    type=click.Choice(["eager", "graph", "onnxruntime"]),
+    default="eager",
+    show_default=True,
+    help="graph: a CUDA graph; onnxruntime: as exports are served.",
 )
 @click.option("--dtype", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
@@ -41,6 +45,8 @@ def profile(
 
     if runtime == "graph" and device != "cuda":
         raise SpecError("--runtime graph needs --device cuda.")
+    if runtime == "onnxruntime" and (device, dtype) != ("cpu", "fp32"):
+        raise SpecError("--runtime onnxruntime needs --device cpu and --dtype fp32.")
     latency = Latency(
         device=device,
         runtime=runtime,

@@ -16,6 +16,7 @@ from nas_ray.export._card import card_text
 from nas_ray.export._sentence import Encoder, Sentences, find_teacher, sentences_of, write_sentence_files
 from nas_ray.export._sizes import over_budget, params
 from nas_ray.export._target import CARD, check_target, write_manifest
+from nas_ray.measure import onnx_session, require_onnx
 from nas_ray.student import CARD_FILE, Student, load_student, read_student
 from nas_ray.teacher import TeacherSource, first_line, load_model, teacher_shape
 
@@ -81,7 +82,7 @@ def export_student(
     if wanted.quantize and wanted.format != "onnx":
         raise SpecError("--quantize goes with --format onnx; the weights of hf are fp32.")
     if wanted.format == "onnx":
-        _onnx.require_packages()
+        require_onnx("--format onnx")
     target = target.absolute()
     if target.resolve() == folder.resolve():
         raise SpecError(f"{target}: the student itself; choose another --to.")
@@ -143,13 +144,13 @@ class _Export:
     def _write_onnx(self, new: Path) -> tuple[float, _check.Int8Difference | None, dict[str, Callable[[], object]]]:
         _onnx.write_onnx(Encoder(self.student.model, self.sentences), self.student.num_positions, new / ONNX)
         self.student.model.config.save_pretrained(new)
-        fp32 = _onnx.session(new / ONNX, self.key.threads)
+        fp32 = onnx_session(new / ONNX, self.key.threads)
         difference = self._compare(_onnx.onnx_runner(fp32), ONNX)
         calls = {ONNX: _latency.onnx_call(fp32, self.key, self._vocab_size)}
         if not self.wanted.quantize:
             return difference, None, calls
         _onnx.quantise(new / ONNX, new / ONNX_INT8)
-        int8 = _onnx.session(new / ONNX_INT8, self.key.threads)
+        int8 = onnx_session(new / ONNX_INT8, self.key.threads)
         runners = (_onnx.onnx_runner(fp32), _onnx.onnx_runner(int8))
         found = _check.int8_difference(*runners, self.student.tokenizer, self.student.num_positions)
         self._judge_int8(found, _check.largest_difference(*runners, self._probes))
@@ -195,7 +196,7 @@ class _Export:
         if self.wanted.format == "hf":
             return {"teacher": _latency.torch_call(model, self.key, shape.vocab_size)}
         _onnx.write_onnx(Encoder(model, None), shape.num_positions, folder / ONNX)
-        session: Any = _onnx.session(folder / ONNX, self.key.threads)
+        session: Any = onnx_session(folder / ONNX, self.key.threads)
         return {"teacher": _latency.onnx_call(session, self.key, shape.vocab_size)}
 
     def _no_teacher(self, error: TeacherError) -> None:

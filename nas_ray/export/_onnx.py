@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nas_ray.errors import SpecError
 from nas_ray.export._check import Array, Runner
+from nas_ray.measure import quiet_exporter
 
 if TYPE_CHECKING:
     from nas_ray.export._sentence import Encoder
 
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("last_hidden_state", "sentence_embedding")
-
-
-def require_packages() -> None:
-    """Refuse a machine that lacks what ONNX needs.
-
-    Raises:
-        SpecError: names what is missing and how to install it.
-    """
-    missing = []
-    for name in _PACKAGES:
-        try:
-            import_module(name)
-        except ImportError:
-            missing.append(name)
-    if missing:
-        raise SpecError(
-            f"--format onnx needs {', '.join(missing)}, which cannot be imported; pip install 'nas_ray[export]'."
-        )
 
 
 @torch.no_grad()
@@ -49,7 +25,7 @@ def write_onnx(encoder: Encoder, num_positions: int, file: Path) -> None:
     mask = torch.ones_like(ids)
     mask[1, -1] = 0
     axes = {0: batch, 1: tokens}
-    with _quiet():
+    with quiet_exporter():
         torch.onnx.export(
             encoder,
             (ids, mask),
@@ -86,20 +62,10 @@ def quantise(source: Path, target: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _quiet():
+    with quiet_exporter():
         quantize_dynamic(
             source, target, op_types_to_quantize=["MatMul", "Gather"], per_channel=True, weight_type=QuantType.QInt8
         )
-
-
-def session(file: Path, threads: int) -> Any:
-    """``file`` in onnxruntime, on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_runner(found: Any) -> Runner:
@@ -109,16 +75,3 @@ def onnx_runner(found: Any) -> Runner:
         return list(found.run(None, dict(zip(_INPUTS, (ids, mask), strict=True))))
 
     return run
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter tells of its own internals, and of torchvision; quantisation of a step that is not needed."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from nas_ray._machine import processor
 from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
 from nas_ray.measure._clock import Call, captured, interleaved, milliseconds
+from nas_ray.measure._correlation import spearman
+from nas_ray.measure._onnx import onnx_call
 from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
@@ -57,11 +59,11 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
     torch.set_num_threads(request.threads)
     say = progress or (lambda _text: None)
     say(f"timing {len(request.parts)} parts")
-    values, spreads = _time_all(
-        {part: _prepared(_part_call(part, request), request) for part in request.parts}, request
-    )
+    values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
     say(f"timing {len(request.models)} whole models")
-    whole = [_time_model(parts, request) for parts in request.models]
+    whole = [
+        median(milliseconds(model_call(parts, request), request.repeats, request.device)) for parts in request.models
+    ]
     sums = [sum(values[part] for part in parts) for parts in request.models]
     slope, intercept, check = calibrate(sums, whole)
     metadata = {"key": _key(request), "check": check}
@@ -83,7 +85,7 @@ def calibrate(sums: Sequence[float], whole: Sequence[float]) -> tuple[float, flo
             slope, intercept = line
     predicted = slope * held[0] + intercept
     check = {
-        "spearman": _spearman(predicted, held[1]),
+        "spearman": spearman(predicted, held[1]),
         "mape_percent": _error(predicted, held[1]) * 100,
         "num_models": len(held[1]),
     }
@@ -98,19 +100,6 @@ def _left_out_error(x: Array, y: Array) -> float:
     """Mean error of a line at each point when it is fitted to the others."""
     lines = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
     return _error(np.array([np.polyval(line, at) for line, at in zip(lines, x, strict=True)]), y)
-
-
-def _spearman(a: Array, b: Array) -> float:
-    """Rank correlation, ties at their mean rank; not a number where one side is constant."""
-    ranks = [_ranks(values) for values in (a, b)]
-    if len(a) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: Array) -> Array:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
 def _time_all(calls: Mapping[str, Call], request: LatencyRequest) -> tuple[dict[str, float], dict[str, float]]:
@@ -130,40 +119,44 @@ def _part_call(part: str, request: LatencyRequest) -> Call:
     module: nn.Module
     if kind == "embedding":
         module = ReducedEmbedding(request.vocab_size, request.num_positions, int(rest), numerics.norm_eps)
-        inputs = torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
-    elif kind == "layer":
+        return _call(module, _ids(request), request, masked=False)
+    if kind == "layer":
         layer = parse_layer(part)
-        module = build_layer(_config(layer, request))
-        inputs = torch.randn(*shape, layer.hidden).to(_dtype(request))
+        module, width = build_layer(_config(layer, request)), layer.hidden
     else:
         module = build_part(part, request.head_size, numerics)
-        inputs = torch.randn(*shape, int(rest.partition("-")[0]) if kind == "map" else int(kind))
-        inputs = inputs.to(_dtype(request))
-    module = module.eval().to(request.device, _dtype(request))
-    inputs = inputs.to(request.device)
-    if kind == "embedding" or isinstance(module, Seam):
-        return lambda: module(inputs)
-    return lambda: module(inputs, None)
+        width = int(rest.partition("-")[0]) if kind == "map" else int(kind)
+    inputs = torch.randn(*shape, width).to(_dtype(request))
+    return _call(module, inputs, request, masked=not isinstance(module, Seam))
 
 
-def _time_model(parts: Sequence[str], request: LatencyRequest) -> float:
+def model_call(parts: Sequence[str], request: LatencyRequest) -> Call:
+    """One pass of a whole untrained student of these parts, as ``request`` runs it."""
     student: nn.Module
     if parts[1].startswith("layer:"):
         student = build_uniform(_config(uniform_of(parts), request), seed=0)
     else:
         student = build_student(parts, request.vocab_size, request.num_positions, request.head_size, Numerics())
-    student = student.to(request.device, _dtype(request))
+    return _call(student, _ids(request), request, masked=True)
+
+
+def _ids(request: LatencyRequest) -> Tensor:
     shape = (request.batch_size, request.sequence_length)
-    ids: Tensor = (torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size).to(request.device)
-    return median(milliseconds(_prepared(partial(student, ids), request), request.repeats, request.device))
+    return torch.arange(shape[0] * shape[1]).reshape(shape) % request.vocab_size
+
+
+def _call(module: nn.Module, inputs: Tensor, request: LatencyRequest, *, masked: bool) -> Call:
+    """``module`` on ``inputs`` in the runtime asked for; what onnxruntime serves always takes a mask, if one counts."""
+    module, inputs = module.eval().to(request.device, _dtype(request)), inputs.to(request.device)
+    if request.runtime == "onnxruntime":
+        mask = torch.ones(inputs.shape[:2], dtype=torch.bool)
+        return onnx_call(module, (inputs, mask) if masked else (inputs,), request.threads)
+    call = partial(module, inputs, None) if masked else partial(module, inputs)
+    return captured(call) if request.runtime == "graph" else call
 
 
 def _config(architecture: UniformArchitecture, request: LatencyRequest) -> Any:
     return uniform_config(architecture, request.vocab_size, request.num_positions, Numerics())
-
-
-def _prepared(call: Call, request: LatencyRequest) -> Call:
-    return captured(call) if request.runtime == "graph" else call
 
 
 def _dtype(request: LatencyRequest) -> torch.dtype:

@@ -14,8 +14,9 @@ class Latency(Frozen):
 
     device: Literal["cpu", "cuda"] = "cpu"
     """What the student is to run on."""
-    runtime: Literal["eager", "graph"] = "eager"
-    """How the student is run; `graph`: replayed as a CUDA graph, as a server of fixed shapes would."""
+    runtime: Literal["eager", "graph", "onnxruntime"] = "eager"
+    """How the student is run; `graph`: replayed as a CUDA graph, as a server of fixed shapes would; `onnxruntime`: as
+    an export to ONNX."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     """Number format."""
     threads: int | None = Field(None, ge=1)
@@ -32,9 +33,13 @@ class Latency(Frozen):
     """A latency table measured elsewhere by `nas-ray profile`, instead of measuring here."""
 
     @model_validator(mode="after")
-    def _graph(self) -> Latency:
+    def _check(self) -> Latency:
         if self.runtime == "graph" and self.device != "cuda":
             raise ValueError("runtime is graph, device is cpu; accepted: graph with device cuda, or runtime eager")
+        if self.runtime == "onnxruntime" and (self.device, self.dtype) != ("cpu", "fp32"):
+            raise ValueError(
+                f"runtime is onnxruntime, device is {self.device}, dtype is {self.dtype}; accepted: cpu and fp32"
+            )
         return self
 
 

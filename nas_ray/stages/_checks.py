@@ -107,12 +107,16 @@ def check_latency(latency: Latency) -> None:
     """Whether the device to measure on is here.
 
     Raises:
-        SpecError: it is not, or the table that is given instead is missing.
+        SpecError: it is not, or lacks a package, or the table that is given instead is missing.
     """
     if latency.table is not None and not Path(latency.table).is_file():
         raise SpecError(
             f"{latency.table}: no such file; accepted: a table that `nas-ray profile` wrote.", key="latency.table"
         )
+    if latency.runtime == "onnxruntime" and latency.table is None:
+        from nas_ray.measure import require_onnx
+
+        require_onnx("latency.runtime onnxruntime")
     if latency.device == "cuda" and latency.table is None and not _has_gpu():
         raise SpecError(
             "found cuda, torch finds no GPU here; accepted: cpu, or as latency.table a table that "

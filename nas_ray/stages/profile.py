@@ -55,7 +55,7 @@ def measure(space: PathSpace, shape: TeacherShape, spec: Latency, start: Any, se
     Raises:
         StageError: the measurement failed.
     """
-    models = _check_models(space, shape, start, spec.check_models, seed)
+    models = check_models(space, shape, start, spec.check_models, seed)
     return measure_parts(all_parts(space, shape), models, shape, space.head_size, spec, console)
 
 
@@ -133,7 +133,7 @@ def _given(path: Path, space: PathSpace, shape: TeacherShape) -> PartTable:
     return table
 
 
-def _check_models(
+def check_models(
     space: PathSpace, shape: TeacherShape, start: Any, count: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
     """Random students and the references, as lists of parts."""

@@ -1,4 +1,7 @@
-"""Parquet files whose schema carries the table's metadata, written whole or not at all."""
+"""Parquet files whose schema carries the table's metadata, written whole or not at all.
+
+pyarrow is loaded by the first file: what trains and measures on a bare machine needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nas_ray._files import replace_file
 from nas_ray.errors import TableError
@@ -18,6 +18,9 @@ _KEY = b"nas_ray"
 
 def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]], metadata: Mapping[str, Any]) -> None:
     """Write ``columns`` and JSON ``metadata`` to ``path``; makes its folder."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.table(dict(columns)).replace_schema_metadata({_KEY: json.dumps(metadata).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as temporary, temporary.open("wb") as file:
@@ -30,6 +33,9 @@ def read_parquet(path: Path) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     Raises:
         TableError: the file is missing or no table of this project.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not path.is_file():
         raise TableError(f"{path}: no such table; run the stage that writes it, or check the path.")
     try:

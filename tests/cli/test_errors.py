@@ -163,6 +163,8 @@ def test_no_gpu(trial: Path, tmp_path: Path, refused: Refused, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "accepted: graph with device cuda" in refused("search", trial, "--set", "latency.runtime=graph")
     assert "--runtime graph needs --device cuda" in refused("profile", "minilm_small", "--runtime", "graph")
+    refusal = refused("profile", "minilm_small", "--runtime", "onnxruntime", "--dtype", "bf16")
+    assert "--runtime onnxruntime needs --device cpu and --dtype fp32" in refusal
     for key in ("latency.device", "supernet.device"):
         line = refused("search", trial, "--storage", tmp_path / "runs", "--set", f"{key}=cuda")
         assert f"{key}: found cuda, torch finds no GPU here; accepted: cpu" in line

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from nas_ray.blocks import build_part
 from nas_ray.measure import LatencyRequest, measure_latency
 from nas_ray.measure._clock import WARM_UP, milliseconds
 from nas_ray.measure._latency import calibrate
+from nas_ray.measure._onnx import onnx_call
+from nas_ray.modeling import Numerics
 from nas_ray.tables import PartTable
 
 SUMS = [float(v) for v in range(2, 22)]
@@ -107,6 +110,21 @@ def test_the_process_writes_a_readable_table(tmp_path: Path) -> None:
 def test_bf16_is_measured() -> None:
     table = measure_latency(request(dtype="bf16", models=(request().parts,)))
     assert all(value > 0 for value in table.values.values())
+
+
+def test_onnxruntime_times_parts_as_exports_run_them() -> None:
+    models = (request().parts, request().parts[:3])
+    table = measure_latency(request(runtime="onnxruntime", models=models))
+    assert set(table.values) == set(request().parts)
+    assert all(value > 0 for value in table.values.values())
+    assert table.metadata["key"]["runtime"] == "onnxruntime"
+
+
+def test_a_module_in_onnxruntime_gives_its_own_output() -> None:
+    module = build_part("16:M1", 16, Numerics()).eval()
+    hidden, mask = torch.randn(2, 5, 16), torch.ones(2, 5, dtype=torch.bool)
+    found = onnx_call(module, (hidden, mask), threads=1)()
+    assert found[0] == pytest.approx(module(hidden, mask).detach().numpy(), abs=1e-5)  # type: ignore[index]
 
 
 def test_a_gpu_is_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> None:
