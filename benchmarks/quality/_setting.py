@@ -8,7 +8,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parents[1] / "results" / "quality"
 TABLES = ("teacher", "scratch")  # what students start from
-_RATES = {"teacher": 1e-3, "scratch": 1e-3}
+_RATES = {"teacher": 1e-3, "scratch": 5e-4}  # docs/benchmarks.md says why
 
 
 @dataclass(frozen=True)
