@@ -150,7 +150,8 @@ def test_without_the_token_a_job_is_refused(
 
 
 def test_a_search_runs_as_a_job(cluster: Cluster, tmp_path: Path) -> None:
-    job = cluster.submit("nas-ray", "search", "smoke", "--address", "auto", "--storage", str(tmp_path))
+    small = [word for key in ("search.num_candidates=3", "tabulate.max_paths=8") for word in ("--set", key)]
+    job = cluster.submit("nas-ray", "search", "smoke", "--address", "auto", "--storage", str(tmp_path), *small)
     assert job.returncode == 0, _report(job)
     [front] = tmp_path.glob("smoke-*/front.parquet")
     assert pq.read_table(front).num_rows > 0
