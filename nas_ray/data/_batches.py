@@ -137,45 +137,34 @@ def load_batches(
     Raises:
         TextError: a source is missing, empty or not text, or too short for four splits.
     """
+    shape = [str(length), str(sorted(shares.items())), str(seed), *([] if rows == "packed" else [rows])]
     packed = []
     for name, _share, field in sources:
         read = resolve_text(name, progress)
         if next(read(field), None) is None:
             raise TextError(f"{name}: holds no text.")
-        key = fingerprint(
-            [
-                FORMAT,
-                fingerprint(read(field)),
-                tokenizer_key,
-                f"{tokenizer.cls_token_id} {tokenizer.sep_token_id}",
-                str(length),
-                str(sorted(shares.items())),
-                str(seed),
-                *([] if rows == "packed" else [rows]),
-            ]
-        )
+        ends = f"{tokenizer.cls_token_id} {tokenizer.sep_token_id}"
+        key = fingerprint([FORMAT, fingerprint(read(field)), tokenizer_key, ends, *shape])
+        place = cache or assets.cache_dir()
         try:
             split = packed_splits(
-                read(field),
-                tokenizer,
-                length=length,
-                shares=shares,
-                seed=seed,
-                rows=rows,
-                cache=cache or assets.cache_dir(),
-                key=key,
+                read(field), tokenizer, length=length, shares=shares, seed=seed, rows=rows, cache=place, key=key
             )
         except TextError as error:
             raise TextError(f"{name}: {error}") from error
         packed.append(split)
-    special = Special(
-        mask=tokenizer.mask_token_id if tokenizer.mask_token_id is not None else -1,
-        pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        special=frozenset(tokenizer.all_special_ids),
-        vocab_size=vocab_size,
-    )
+    special = _special(tokenizer, vocab_size)
     if mask_probability and special.mask < 0:
         raise TextError("text.inputs is 'masked', but the tokenizer has no mask token; accepted: inputs: plain.")
     return TokenBatches(
         tuple(packed), tuple(s for _, s, _ in sources), batch_sequences, special, seed, mask_probability
+    )
+
+
+def _special(tokenizer: Any, vocab_size: int) -> Special:
+    return Special(
+        mask=tokenizer.mask_token_id if tokenizer.mask_token_id is not None else -1,
+        pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+        special=frozenset(tokenizer.all_special_ids),
+        vocab_size=vocab_size,
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from nas_ray.spec._distill import equal_parts
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._text import Corpus, TextSource
 
@@ -55,8 +56,7 @@ class Adapt(Frozen):
     @property
     def rungs(self) -> tuple[int, ...]:
         """The steps at which the teacher is judged."""
-        count = min(self.judged, self.steps)
-        return tuple(self.steps * number // count for number in range(1, count + 1))
+        return equal_parts(self.steps, self.judged)
 
     @property
     def overrides(self) -> list[str]:

@@ -134,6 +134,12 @@ def _range(found: dict[str, Any]) -> Range:
         raise ValueError(f"{where + ': ' if where else ''}{what}; a range has low, high and log") from error
 
 
+def equal_parts(steps: int, count: int) -> tuple[int, ...]:
+    """The steps at which ``count`` equal parts of ``steps`` end; every step where there are fewer."""
+    count = min(count, steps)
+    return tuple(steps * number // count for number in range(1, count + 1))
+
+
 def is_rising(numbers: Sequence[int]) -> bool:
     """Whether ``numbers`` rise from 1 or more."""
     return list(numbers) == sorted(set(numbers)) and all(number >= 1 for number in numbers)

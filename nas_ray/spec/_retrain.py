@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from nas_ray.spec._distill import Range
+from nas_ray.spec._distill import Range, equal_parts
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._text import Inputs, Text, TextSource
 
@@ -175,8 +175,7 @@ class Retrain(Frozen):
         if self.search is not None:
             parts = (self.steps / self.search.eta**2, self.steps / self.search.eta, self.steps)
             return tuple(sorted({max(1, round(part)) for part in parts}))
-        count = min(self.judged, self.steps)
-        return tuple(self.steps * number // count for number in range(1, count + 1))
+        return equal_parts(self.steps, self.judged)
 
     @property
     def overrides(self) -> list[str]:

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from nas_ray._files import write_text
-from nas_ray.distill import Adaptation, DistillPlan, Encoder, Predictions, TrainingText, WordFrequencies
+from nas_ray.distill import Adaptation, Encoder, Predictions, TrainingText, WordFrequencies
 from nas_ray.errors import TextError
 from nas_ray.spec import Adapt, Text
 from nas_ray.stages._console import Console
+from nas_ray.stages._plans import distill_plan
 from nas_ray.stages._texts import Texts
 from nas_ray.teacher import TeacherSource, load_model, load_trainable_masked_lm
 
@@ -116,20 +117,7 @@ class HeadTraining:
             self._frequencies.put_in(masked_lm.bias)
         if spec.train == "head":
             masked_lm.model.base_model.requires_grad_(False)
-        plan = DistillPlan(
-            steps=spec.rungs,
-            learning_rate=spec.learning_rate,
-            sequences=spec.sequences,
-            weight_decay=spec.weight_decay,
-            warmup=spec.warmup,
-            clip=spec.clip,
-            precision=spec.precision,
-            seed=spec.seed,
-            origin=self.key,
-            folder=self.folder,
-            device=spec.device,
-            kept=2,
-        )
+        plan = distill_plan(spec, seed=spec.seed, origin=self.key, folder=self.folder)
         keep = spec.keep if spec.train == "all" else 0.0
         encoder = Encoder(load_model(self.source)).to(spec.device)
         return Adaptation(masked_lm, encoder, keep, spec.head_learning_rate, plan, self._step)

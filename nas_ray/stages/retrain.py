@@ -14,7 +14,6 @@ import yaml
 from nas_ray._files import replace_folder, write_text
 from nas_ray.distill import (
     Assignment,
-    DistillPlan,
     ErrorKind,
     Losses,
     OutputsConfig,
@@ -33,6 +32,7 @@ from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
+from nas_ray.stages._plans import distill_plan
 from nas_ray.stages._retrain_sessions import best_outcome, listed_session, searching_session
 from nas_ray.stages._run import Run
 from nas_ray.stages._starts import distilled_from, weights_of, write_starts
@@ -196,20 +196,8 @@ class Retraining:
         kind: ErrorKind = "both" if losses.logits else "hidden_state"
         config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device)
         outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config, self.texts)
-        plan = DistillPlan(
-            steps=spec.rungs,
-            learning_rate=spec.learning_rate,
-            sequences=spec.sequences,
-            weight_decay=spec.weight_decay,
-            warmup=spec.warmup,
-            clip=spec.clip,
-            precision=spec.precision,
-            seed=context.spec.seed,
-            origin=f"{spec.weights} {losses} {spec.temperature} {spec.accumulation} {self.teacher.location}",
-            folder=self.folder / _CHECKPOINTS,
-            device=spec.device,
-            kept=2,
-        )
+        origin = f"{spec.weights} {losses} {spec.temperature} {spec.accumulation} {self.teacher.location}"
+        plan = distill_plan(spec, seed=context.spec.seed, origin=origin, folder=self.folder / _CHECKPOINTS)
         judge = RetrainJudgeConfig(
             name=f"{context.run.run_id} {self.name}",
             ladder=self.ladder,

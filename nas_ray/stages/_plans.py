@@ -1,0 +1,26 @@
+"""How a spec's training is done, for what is trained whole: a student, a teacher's new head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas_ray.distill import DistillPlan
+from nas_ray.spec import Adapt, Retrain
+
+
+def distill_plan(spec: Retrain | Adapt, *, seed: int, origin: str, folder: Path) -> DistillPlan:
+    """The plan of ``spec``; two checkpoints are kept in ``folder``, for weights that began as ``origin``."""
+    return DistillPlan(
+        steps=spec.rungs,
+        learning_rate=spec.learning_rate,
+        sequences=spec.sequences,
+        weight_decay=spec.weight_decay,
+        warmup=spec.warmup,
+        clip=spec.clip,
+        precision=spec.precision,
+        seed=seed,
+        origin=origin,
+        folder=folder,
+        device=spec.device,
+        kept=2,
+    )
