@@ -19,14 +19,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
 from nas_ray.blocks import build_student
-from nas_ray.measure import LatencyRequest, interleaved, model_call, spearman
+from nas_ray.measure import LatencyRequest, Timing, interleaved, model_call, spearman
 from nas_ray.modeling import Numerics
 from nas_ray.search import table_problem
 from nas_ray.space import Architecture, PathSpace, TeacherShape, teacher_path
@@ -137,7 +136,8 @@ def budgets(folder: Path, latency: PartTable, repeats: int) -> list[dict[str, An
             if points:  # else nothing is so small
                 architecture = problem.architecture(points[0].names)
                 found.append((metric, share, budget, architecture.arch_id, costs.parts(architecture)))
-    measured = times([parts for *_, parts in found], latency, repeats)
+    whole = costs.parts(Architecture(costs.shape.hidden, (frozen,) * run.space.num_blocks))
+    *measured, teacher_ms = times([*(parts for *_, parts in found), whole], latency, repeats)
     rows = []
     for (metric, share, budget, arch_id, parts), milliseconds in zip(found, measured, strict=True):
         true = {"encoder_params": float(counted(parts, latency)), "latency_ms": milliseconds}[metric]
@@ -145,17 +145,18 @@ def budgets(folder: Path, latency: PartTable, repeats: int) -> list[dict[str, An
             "kind": "budget", **key_of(latency), "metric": metric, "share": share, "budget": round(budget, 3),
             "arch_id": arch_id, "measured": round(true, 3), "over": true > budget,
             "table_ms": round(latency.total(parts), 3), "measured_ms": round(milliseconds, 3),
+            "teacher_table_ms": round(teacher["latency_ms"], 3), "teacher_ms": round(teacher_ms, 3),
         })  # fmt: skip
     return rows
 
 
 def times(models: Sequence[Parts], latency: PartTable, repeats: int) -> list[float]:
-    """Median milliseconds of each model at the table's own key, in rounds over all of them."""
+    """Milliseconds of each model at the table's own key, in rounds over all of them."""
     key = latency.metadata["key"]
     asked = request(latency, repeats)
     torch.set_num_threads(asked.threads)
     calls = {str(number): model_call(parts, asked) for number, parts in enumerate(models)}
-    return [median(found) for found in interleaved(calls, repeats, str(key["device"])).values()]
+    return [Timing.of(found).milliseconds for found in interleaved(calls, repeats, str(key["device"])).values()]
 
 
 def request(latency: PartTable, repeats: int) -> LatencyRequest:

@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from benchmarks.quality._students import Starts
 from nas_ray._machine import processor
 from nas_ray.export._onnx import write_onnx
 from nas_ray.export._sentence import Encoder
-from nas_ray.measure import interleaved, onnx_session
+from nas_ray.measure import Timing, interleaved, onnx_session
 from nas_ray.teacher import TeacherSource, load_model
 
 FILE = RESULTS / "speed.json"
@@ -27,7 +26,7 @@ LENGTH = 128
 
 
 def speed(folder: Path, repeats: int, threads: int, file: Path | None = None) -> None:
-    """Write the median of ``repeats`` timings at batch 1 and 128 tokens, fp32; weights do not matter to it."""
+    """Write the lower quartile of ``repeats`` timings at batch 1 and 128 tokens, fp32; weights do not matter to it."""
     torch.set_num_threads(threads)
     bundle, starts = Bundle(folder), Starts(Bundle(folder))
     arms = bundle.arms
@@ -38,7 +37,7 @@ def speed(folder: Path, repeats: int, threads: int, file: Path | None = None) ->
     for name, model in models.items():
         calls[f"torch {name}"] = _eager(model)
         calls[f"onnxruntime {name}"] = _onnx(model, threads)
-    found = {name: median(times) for name, times in interleaved(calls, repeats, "cpu").items()}
+    found = {name: Timing.of(times).milliseconds for name, times in interleaved(calls, repeats, "cpu").items()}
     about = {"bundle": arms.digest, "processor": processor(), "threads": threads, "torch": torch.__version__}
     about |= {"repeats": repeats, "milliseconds": {name: round(value, 3) for name, value in found.items()}}
     file = file or FILE

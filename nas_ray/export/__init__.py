@@ -1,7 +1,6 @@
 """Trained students as files that others load: transformers, sentence-transformers, onnxruntime."""
 
 from nas_ray.export._export import Exported, Format, Quantize, Wanted, default_target, export_student
-from nas_ray.export._latency import Timing
 from nas_ray.export._target import MANIFEST, content_digest
 
 __all__ = [
@@ -9,7 +8,6 @@ __all__ = [
     "Exported",
     "Format",
     "Quantize",
-    "Timing",
     "Wanted",
     "content_digest",
     "default_target",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nas_ray import __version__, assets
-from nas_ray.export._latency import Timing
 from nas_ray.export._sizes import layer_rows
+from nas_ray.measure import Timing
 
 if TYPE_CHECKING:
     from nas_ray.export._export import Exported
@@ -136,7 +136,7 @@ def _costs(student: Student, found: Exported) -> str:
         rows.append(("FLOPs of a sequence", "", _promised(flops)))
     rows.append(("files", f"{found.size_bytes / 1e6:.1f} MB", ""))
     text = table(("", "counted", "by the run's tables"), rows) + "\n\n"
-    text += latency_table(found.timings, found.estimate_ms) + "\n\nMilliseconds a batch, median ± half the "
+    text += latency_table(found.timings, found.estimate_ms) + "\n\nMilliseconds a batch, lower quartile ± half the "
     text += f"interquartile range, measured at the export: {found.key.text}."
     if found.estimate_ms is not None:
         text += f" The table's key: {_key(card.latency_key)}."

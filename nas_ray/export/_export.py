@@ -16,7 +16,7 @@ from nas_ray.export._card import card_text
 from nas_ray.export._sentence import Encoder, Sentences, find_teacher, sentences_of, write_sentence_files
 from nas_ray.export._sizes import over_budget, params
 from nas_ray.export._target import CARD, check_target, write_manifest
-from nas_ray.measure import onnx_session, require_onnx
+from nas_ray.measure import Timing, onnx_session, require_onnx
 from nas_ray.student import CARD_FILE, Student, load_student, read_student
 from nas_ray.teacher import TeacherSource, first_line, load_model, teacher_shape
 
@@ -56,7 +56,7 @@ class Exported:
     """The largest absolute one between the export (fp32) and its source."""
     int8: _check.Int8Difference | None
     key: _latency.Key
-    timings: dict[str, _latency.Timing]
+    timings: dict[str, Timing]
     """Of each file, and of the teacher in the same runtime."""
     estimate_ms: float | None
     """By the run's latency table."""
@@ -208,7 +208,7 @@ class _Export:
         target: Path,
         difference: float,
         int8: _check.Int8Difference | None,
-        timings: dict[str, _latency.Timing],
+        timings: dict[str, Timing],
     ) -> Exported:
         estimate = self.student.card.costs.get("latency_ms")
         others = _latency.differences(self.student.card.latency_key, self.key)

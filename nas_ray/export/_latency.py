@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nas_ray._machine import num_cores, processor
-from nas_ray.measure import interleaved
+from nas_ray.measure import Timing, interleaved
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,6 @@ class Key:
             f"{self.batch_size} x {self.sequence_length} tokens, {threads}, {self.runtime}, {self.dtype}, "
             f"{self.processor}"
         )
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds a batch: the median and half the interquartile range."""
-
-    milliseconds: float
-    spread_ms: float
 
 
 def key_here(found: Mapping[str, Any], runtime: str, num_positions: int) -> Key:
@@ -89,9 +81,7 @@ def onnx_call(session: Any, key: Key, vocab_size: int) -> Callable[[], object]:
 def time_calls(calls: Mapping[str, Callable[[], object]], key: Key, repeats: int) -> dict[str, Timing]:
     """Each of ``calls``, in rounds over all of them."""
     with _threads(key.threads):
-        found = interleaved(calls, repeats, "cpu")
-    quartiles = {name: np.percentile(times, [25, 50, 75]) for name, times in found.items()}
-    return {name: Timing(float(q[1]), float(q[2] - q[0]) / 2) for name, q in quartiles.items()}
+        return {name: Timing.of(found) for name, found in interleaved(calls, repeats, "cpu").items()}
 
 
 @contextmanager

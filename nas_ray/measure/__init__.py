@@ -1,7 +1,7 @@
 """What fills the tables: path scores, latency on a device, FLOPs, stitched candidates; sentence embeddings; torch
 and numpy only."""
 
-from nas_ray.measure._clock import interleaved
+from nas_ray.measure._clock import Timing, interleaved
 from nas_ray.measure._correlation import spearman
 from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
@@ -29,6 +29,7 @@ __all__ = [
     "SplitStates",
     "States",
     "Stitcher",
+    "Timing",
     "above_chance",
     "chance",
     "embeddings",

@@ -8,30 +8,49 @@ layers on a GPU cost what launching them costs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 WARM_UP = 3
-ROUNDS = 4
+ROUNDS = 10
 
 Call = Callable[[], object]
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of a call: the lower quartile of its timings, and half their interquartile range.
+
+    What slows a call comes from outside it: between sittings lower quartiles differ less than medians.
+    """
+
+    milliseconds: float
+    spread_ms: float
+
+    @classmethod
+    def of(cls, timings: Sequence[float]) -> Timing:
+        """All ``timings`` of a call, in ms."""
+        low, high = np.percentile(timings, [25, 75])
+        return cls(float(low), float(high - low) / 2)
+
+
 @torch.inference_mode()
-def milliseconds(call: Call, repeats: int, device: str) -> list[float]:
+def milliseconds(call: Call, repeats: int, device: str, warm_up: int = WARM_UP) -> list[float]:
     """Milliseconds of each of ``repeats`` calls, after a few that warm up."""
     clock = _gpu if device.startswith("cuda") else _wall
-    return [clock(call) for _ in range(WARM_UP + repeats)][WARM_UP:]
+    return [clock(call) for _ in range(warm_up + repeats)][warm_up:]
 
 
 def interleaved(calls: Mapping[str, Call], repeats: int, device: str) -> dict[str, list[float]]:
     """At least ``repeats`` timings of each call, in ms, in rounds over all of them: a slow moment of the machine does
     not fall on one."""
     timings: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
+    for number in range(min(ROUNDS, repeats)):
         for name, call in calls.items():
-            timings[name] += milliseconds(call, max(1, -(-repeats // ROUNDS)), device)
+            timings[name] += milliseconds(call, -(-repeats // ROUNDS), device, 1 if number else WARM_UP)
     return timings
 
 

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas_ray._machine import processor
 from nas_ray.blocks import build_layer, build_part, build_student, build_uniform, uniform_config
-from nas_ray.measure._clock import Call, captured, interleaved, milliseconds
-from nas_ray.measure._correlation import spearman
+from nas_ray.measure._calibration import calibrate
+from nas_ray.measure._clock import Call, Timing, captured, interleaved
 from nas_ray.measure._onnx import onnx_call
 from nas_ray.modeling import Numerics, ReducedEmbedding, Seam
 from nas_ray.space import UniformArchitecture
 from nas_ray.tables import PartTable, parse_layer, uniform_of
 
-Array = NDArray[Any]
+_AT_ONCE = 12  # whole models in memory
 
 
 @dataclass(frozen=True)
@@ -52,64 +49,36 @@ class LatencyRequest:
 
 
 def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | None = None) -> PartTable:
-    """Median milliseconds of each part; slope and intercept fitted on half of the models, the error on the others.
+    """Milliseconds of each part (``Timing``), corrected by half of the models; the error on the others.
 
-    Timings go round all parts several times, so that a slow moment of the machine does not fall on one part.
+    Timings go round all parts and models many times, so that a slow moment of the machine does not fall on one.
     """
     torch.set_num_threads(request.threads)
     say = progress or (lambda _text: None)
-    say(f"timing {len(request.parts)} parts")
-    values, spreads = _time_all({part: _part_call(part, request) for part in request.parts}, request)
-    say(f"timing {len(request.models)} whole models")
-    whole = [
-        median(milliseconds(model_call(parts, request), request.repeats, request.device)) for parts in request.models
-    ]
-    sums = [sum(values[part] for part in parts) for parts in request.models]
-    slope, intercept, check = calibrate(sums, whole)
-    metadata = {"key": _key(request), "check": check}
-    return PartTable("latency_ms", "ms a batch", values, spreads, slope, intercept, metadata)
-
-
-def calibrate(sums: Sequence[float], whole: Sequence[float]) -> tuple[float, float, dict[str, Any]]:
-    """Slope and intercept from every other model by size, and the table's error on the rest.
-
-    The correction is kept only if it lowers the mean error of the models that fitted it left out one by one.
-    """
-    order = np.argsort(sums, kind="stable")
-    x, y = np.asarray(sums, float)[order], np.asarray(whole, float)[order]
-    fit, held = (x[::2], y[::2]), (x[1::2], y[1::2])
-    slope, intercept = 1.0, 0.0
-    if len(fit[0]) >= 3 and _left_out_error(*fit) < _error(*fit):
-        line = [float(v) for v in np.polyfit(*fit, 1)]
-        if line[0] > 0:  # else it would turn the order of the models round
-            slope, intercept = line
-    predicted = slope * held[0] + intercept
-    check = {
-        "spearman": spearman(predicted, held[1]),
-        "mape_percent": _error(predicted, held[1]) * 100,
-        "num_models": len(held[1]),
-    }
-    return slope, intercept, check
-
-
-def _error(predicted: Array, measured: Array) -> float:
-    return float(np.mean(np.abs(predicted / measured - 1))) if len(measured) else float("nan")
-
-
-def _left_out_error(x: Array, y: Array) -> float:
-    """Mean error of a line at each point when it is fitted to the others."""
-    lines = [np.polyfit(np.delete(x, i), np.delete(y, i), 1) for i in range(len(x))]
-    return _error(np.array([np.polyval(line, at) for line, at in zip(lines, x, strict=True)]), y)
-
-
-def _time_all(calls: Mapping[str, Call], request: LatencyRequest) -> tuple[dict[str, float], dict[str, float]]:
-    """Median and half the interquartile range of each call, in ms."""
-    timings = interleaved(calls, request.repeats, request.device)
-    quartiles = {name: np.percentile(t, [25, 50, 75]) for name, t in timings.items()}
-    return (
-        {name: float(q[1]) for name, q in quartiles.items()},
-        {name: float(q[2] - q[0]) / 2 for name, q in quartiles.items()},
-    )
+    say(f"preparing {len(request.parts)} parts")
+    calls = {part: _part_call(part, request) for part in request.parts}
+    timings: dict[str, list[float]] = {part: [] for part in calls}
+    whole, apart = list[float](), list[list[float]]()
+    for start in range(0, max(1, len(request.models)), _AT_ONCE):
+        models = dict(enumerate(request.models[start : start + _AT_ONCE], start))
+        if models:
+            say(f"timing them with models {start + 1} to {start + len(models)} of {len(request.models)}")
+        found = interleaved(
+            calls | {f"model {number}": model_call(parts, request) for number, parts in models.items()},
+            request.repeats,
+            request.device,
+        )
+        whole += [Timing.of(found[f"model {number}"]).milliseconds for number in models]
+        now = {part: Timing.of(found[part]).milliseconds for part in calls}
+        apart += [[now[part] for part in parts] for parts in models.values()]  # in the same rounds as the models
+        for part in calls:
+            timings[part] += found[part]
+    fit, accuracy = calibrate(apart, whole)
+    timed = {part: Timing.of(found) for part, found in timings.items()}
+    values = {part: max(0.0, timing.milliseconds - fit.call_ms) for part, timing in timed.items()}
+    spreads = {part: timing.spread_ms for part, timing in timed.items()}
+    metadata = {"key": _key(request), "check": asdict(accuracy), "call_ms": fit.call_ms}
+    return PartTable("latency_ms", "ms a batch", values, spreads, fit.slope, fit.slope * fit.call_ms, metadata)
 
 
 def _part_call(part: str, request: LatencyRequest) -> Call:

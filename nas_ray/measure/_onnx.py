@@ -37,12 +37,16 @@ def require_onnx(what: str) -> None:
 
 
 def onnx_session(file: Path, threads: int) -> Any:
-    """The model in ``file``."""
+    """The model in ``file``.
+
+    Its threads stop spinning when a run ends: else those of one session take cores from another that is being timed.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 

@@ -12,7 +12,7 @@ from nas_ray.report._text import digits
 
 
 class Timed(Protocol):
-    """A median and half an interquartile range, in ms."""
+    """A lower quartile and half an interquartile range, in ms."""
 
     @property
     def milliseconds(self) -> float: ...

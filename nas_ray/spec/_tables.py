@@ -26,7 +26,7 @@ class Latency(Frozen):
     batch_size: int = Field(1, ge=1)
     """Sequences a batch."""
     repeats: int = Field(20, ge=3)
-    """Timings of each part, spread over rounds; the table holds their median."""
+    """Timings of each part, spread over rounds; the table holds their lower quartile."""
     check_models: int = Field(24, ge=4)
     """Whole models that the table is checked against: half fit the correction, half measure the error."""
     table: str | None = None

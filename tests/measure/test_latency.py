@@ -1,81 +1,22 @@
-"""Calibration on synthetic numbers, and the measuring process on a tiny request."""
+"""The measuring process on a tiny request."""
 
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from nas_ray.blocks import build_part
 from nas_ray.measure import LatencyRequest, measure_latency
 from nas_ray.measure._clock import WARM_UP, milliseconds
-from nas_ray.measure._latency import calibrate
 from nas_ray.measure._onnx import onnx_call
 from nas_ray.modeling import Numerics
 from nas_ray.tables import PartTable
-
-SUMS = [float(v) for v in range(2, 22)]
-
-
-def test_an_exact_line_is_found() -> None:
-    slope, intercept, check = calibrate(SUMS, [1.2 * s - 0.6 for s in SUMS])
-    assert (slope, intercept) == pytest.approx((1.2, -0.6))
-    assert check["mape_percent"] == pytest.approx(0, abs=1e-9)
-    assert check["spearman"] == pytest.approx(1)
-    assert check["num_models"] == 10
-
-
-def test_an_exact_table_is_left_alone() -> None:
-    assert calibrate(SUMS, SUMS)[:2] == (1.0, 0.0)
-
-
-def test_the_correction_is_kept_only_if_it_helps() -> None:
-    measured = [s * (1.0 + (0.08 if i % 4 < 2 else -0.08)) for i, s in enumerate(SUMS[:8])]
-    assert calibrate(SUMS[:8], measured)[:2] == (1.0, 0.0)
-
-
-def test_too_few_models_fit_nothing() -> None:
-    slope, intercept, check = calibrate([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0])
-    assert (slope, intercept) == (1.0, 0.0)
-    assert check["mape_percent"] == pytest.approx(50)
-
-
-def test_the_order_is_never_turned_round() -> None:
-    slope, _, _ = calibrate(SUMS, [100 - s for s in SUMS])
-    assert slope > 0
-
-
-def test_the_error_is_measured_on_models_that_did_not_fit() -> None:
-    rng = np.random.default_rng(0)
-    order = rng.permutation(20)
-    measured = np.array([1.5 * s + 1 for s in SUMS])
-    measured[1::2] *= 1.1  # every other model by size; the fit must not see these
-    slope, intercept, check = calibrate([SUMS[i] for i in order], [measured[i] for i in order])
-    assert (slope, intercept) == pytest.approx((1.5, 1.0))
-    assert check["mape_percent"] == pytest.approx(100 * (1 - 1 / 1.1))
-
-
-def test_spearman_with_ties_and_swaps() -> None:
-    held = [5.0, 7.0, 7.0, 9.0]
-    sums = [v for pair in zip([4.0, 6.0, 8.0, 10.0], [5.0, 7.0, 8.5, 11.0], strict=True) for v in pair]
-    whole = [v for pair in zip([4.0, 6.0, 8.0, 10.0], held, strict=True) for v in pair]
-    a, b = np.array([0, 1, 2, 3]), np.array([0, 1.5, 1.5, 3])
-    assert calibrate(sums, whole)[2]["spearman"] == pytest.approx(np.corrcoef(a, b)[0, 1])
-
-
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_without_models_there_is_no_error(count: int) -> None:
-    slope, intercept, check = calibrate(SUMS[:count], SUMS[:count])
-    assert (slope, intercept) == (1.0, 0.0)
-    assert math.isnan(check["spearman"])
-    assert check["num_models"] == count // 2
 
 
 def request(**changes: object) -> LatencyRequest:
@@ -94,7 +35,8 @@ def test_the_process_writes_a_readable_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nas_ray.measure._latency", str(question), str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
-    assert "timing 5 parts" in done.stdout
+    assert "preparing 5 parts" in done.stdout
+    assert "models 1 to 4 of 4" in done.stdout
     table = PartTable.read(answer)
     assert (table.metric, table.unit) == ("latency_ms", "ms a batch")
     assert set(table.values) == set(request().parts)
