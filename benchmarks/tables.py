@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nas_ray.blocks import build_student
-from nas_ray.measure import LatencyRequest, Timing, interleaved, model_call, spearman
+from nas_ray.measure import LatencyRequest, measure_models, spearman
 from nas_ray.modeling import Numerics
 from nas_ray.search import table_problem
 from nas_ray.space import Architecture, PathSpace, TeacherShape, teacher_path
@@ -152,24 +151,13 @@ def budgets(folder: Path, latency: PartTable, repeats: int) -> list[dict[str, An
 
 def times(models: Sequence[Parts], latency: PartTable, repeats: int) -> list[float]:
     """Milliseconds of each model at the table's own key, in rounds over all of them."""
-    key = latency.metadata["key"]
-    asked = request(latency, repeats)
-    torch.set_num_threads(asked.threads)
-    calls = {str(number): model_call(parts, asked) for number, parts in enumerate(models)}
-    return [Timing.of(found).milliseconds for found in interleaved(calls, repeats, str(key["device"])).values()]
-
-
-def request(latency: PartTable, repeats: int) -> LatencyRequest:
-    """What the table was measured by."""
-    key = latency.metadata["key"]
-    known = {name: key[name] for name in LatencyRequest.__dataclass_fields__ if name in key}
-    return LatencyRequest(parts=(), models=(), repeats=repeats, **known)
+    return measure_models(LatencyRequest.whole(latency.metadata["key"], models, repeats))
 
 
 def counted(parts: Parts, latency: PartTable) -> int:
     """Weights behind the embedding of a student that is built."""
-    asked = request(latency, 1)
-    student = build_student(parts, asked.vocab_size, asked.num_positions, asked.head_size, Numerics())
+    key = latency.metadata["key"]
+    student = build_student(parts, key["vocab_size"], key["num_positions"], key["head_size"], Numerics())
     return sum(weight.numel() for weight in student.stages.parameters())
 
 

@@ -12,7 +12,7 @@ from nas_ray.api._results import front
 from nas_ray.errors import NasRayError, RunError
 from nas_ray.search import task_id
 from nas_ray.space import Architecture, UniformArchitecture, parse_any
-from nas_ray.stages import Console, Context, Run, retrain_spec
+from nas_ray.stages import Console, Context, Run, Silent, first_within, retrain_spec
 from nas_ray.tables import read_rows
 
 
@@ -28,7 +28,8 @@ def retrain(
     """Distil chosen candidates of a finished run into models that transformers loads; resumable.
 
     Args:
-        bounds: of each (``{"encoder_params": 5e6}``) the best of the run's front within it is chosen.
+        bounds: of each (``{"encoder_params": 5e6}``) the best of the run's front within it is chosen; within
+            ``latency_ms`` when its whole model is measured, too, if this is the machine of the run's table.
         candidates: candidate ids of the run, or arch_ids of its space.
         overrides: ``steps=2000`` and other keys of ``spec.Retrain``.
 
@@ -43,7 +44,7 @@ def retrain(
     run, spec = Run.open(Path(folder)), retrain_spec(overrides)
     if not run.is_done("report"):
         raise RunError(f"{folder}: the run is not finished; go on with `nas-ray resume {folder}`.")
-    context = Context(run)
+    context = Context(run, console or Silent())
     head_size = context.head_size
 
     def student(row: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def retrain(
 
     chosen: dict[str, dict[str, Any]] = {}
     for bound in bounds:
-        row = student(front(folder, bounds=dict(bound), top=1)["candidates"][0])
+        row = student(_best(context, dict(bound)))
         chosen.setdefault(row["candidate_id"], row)
     known, _ = read_rows(run.folder / "candidates.parquet")
     for name in candidates:
@@ -67,6 +68,12 @@ def retrain(
 
     folders = retrain_candidates(run, spec, list(chosen.values()), console, address)
     return [{**asdict(read_card(found)), "folder": str(found)} for found in folders]
+
+
+def _best(context: Context, bound: dict[str, float]) -> dict[str, Any]:
+    """The candidate of least loss of the front within ``bound``; a bound on latency holds when measured too."""
+    rows = sorted(front(context.run.folder, bounds=bound)["candidates"], key=lambda row: row["select_loss"])
+    return first_within(context, rows, bound["latency_ms"]) if "latency_ms" in bound else rows[0]
 
 
 def _unsearched(context: Context, name: str) -> dict[str, Any]:

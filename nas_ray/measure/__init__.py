@@ -6,7 +6,7 @@ from nas_ray.measure._correlation import spearman
 from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
 from nas_ray.measure._flops import flops_table
-from nas_ray.measure._latency import LatencyRequest, measure_latency, model_call
+from nas_ray.measure._latency import LatencyRequest, measure_latency, measure_models
 from nas_ray.measure._onnx import onnx_session, quiet_exporter, require_onnx
 from nas_ray.measure._probe import STRENGTH, Probe, above_chance, chance, fit_probe, fold_hits
 from nas_ray.measure._scores import ScoreSets, States, linear_loss, rank_floors, refit, score_paths, split_calibration
@@ -40,7 +40,7 @@ __all__ = [
     "interleaved",
     "linear_loss",
     "measure_latency",
-    "model_call",
+    "measure_models",
     "onnx_session",
     "quiet_exporter",
     "rank_agreement",

@@ -3,13 +3,15 @@
 Run in a process of its own, with everything else idle and the thread count fixed before torch starts:
 
     python -m nas_ray.measure._latency REQUEST.json TABLE.parquet
+
+A request without parts is of whole models only, and the answer is JSON.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +49,12 @@ class LatencyRequest:
     batch_size: int
     repeats: int
 
+    @classmethod
+    def whole(cls, key: Mapping[str, Any], models: Sequence[tuple[str, ...]], repeats: int) -> LatencyRequest:
+        """To measure whole ``models`` as the table of that ``key`` was measured."""
+        known = {name: key[name] for name in cls.__dataclass_fields__ if name in key}
+        return cls(parts=(), models=tuple(models), repeats=repeats, **known)
+
 
 def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | None = None) -> PartTable:
     """Milliseconds of each part (``Timing``), corrected by half of the models; the error on the others.
@@ -79,6 +87,14 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
     spreads = {part: timing.spread_ms for part, timing in timed.items()}
     metadata = {"key": _key(request), "check": asdict(accuracy), "call_ms": fit.call_ms}
     return PartTable("latency_ms", "ms a batch", values, spreads, fit.slope, fit.slope * fit.call_ms, metadata)
+
+
+def measure_models(request: LatencyRequest) -> list[float]:
+    """Milliseconds of each whole model (``Timing``), in rounds over all of them."""
+    torch.set_num_threads(request.threads)
+    calls = {str(number): model_call(parts, request) for number, parts in enumerate(request.models)}
+    timings = interleaved(calls, request.repeats, request.device).values()
+    return [Timing.of(found).milliseconds for found in timings]
 
 
 def _part_call(part: str, request: LatencyRequest) -> Call:
@@ -136,8 +152,11 @@ def _key(request: LatencyRequest) -> dict[str, Any]:
     key = asdict(request)
     for name in ("parts", "models", "repeats"):
         del key[name]
-    name = torch.cuda.get_device_name() if request.device.startswith("cuda") else processor()
-    return {**key, "processor": name, "torch": torch.__version__}
+    return {**key, "processor": _processor(request), "torch": torch.__version__}
+
+
+def _processor(request: LatencyRequest) -> str:
+    return torch.cuda.get_device_name() if request.device.startswith("cuda") else processor()
 
 
 def _main() -> None:
@@ -145,7 +164,12 @@ def _main() -> None:
     fields = json.loads(request_file.read_text(encoding="utf-8"))
     fields["parts"] = tuple(fields["parts"])
     fields["models"] = tuple(tuple(model) for model in fields["models"])
-    measure_latency(LatencyRequest(**fields), _say).write(table_file)
+    request = LatencyRequest(**fields)
+    if request.parts:
+        measure_latency(request, _say).write(table_file)
+    else:
+        found = {"processor": _processor(request), "milliseconds": measure_models(request)}
+        table_file.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _say(text: str) -> None:

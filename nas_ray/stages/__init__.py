@@ -21,6 +21,7 @@ from nas_ray.stages._trial import (
     tracked_as,
     tracking_uri,
 )
+from nas_ray.stages._whole import first_within
 
 __all__ = [
     "COURSES",
@@ -42,6 +43,7 @@ __all__ = [
     "evaluation_overrides",
     "execute",
     "execute_one",
+    "first_within",
     "load_run_specs",
     "plan",
     "remember",

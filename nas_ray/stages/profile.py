@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +22,13 @@ from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.tables import PartTable, params_table
 
+if TYPE_CHECKING:
+    from nas_ray.measure import LatencyRequest
+
+T = TypeVar("T")
+
 _POOR_RANK, _POOR_ERROR = 0.9, 25.0
+_REPEATS = 20  # timings of a whole model
 
 
 def run(context: Context) -> list[Path]:
@@ -67,28 +74,54 @@ def measure_parts(
     spec: Latency,
     console: Console,
 ) -> PartTable:
-    """Latency of ``parts`` and its error on whole ``models``, in a process of its own with its own thread count.
+    """Latency of ``parts`` and its error on whole ``models``.
 
     Raises:
         StageError: the measurement failed.
     """
     from nas_ray.measure import LatencyRequest
 
-    threads = spec.threads or num_cores()
     request = LatencyRequest(
         parts=parts,
         models=models,
         vocab_size=shape.vocab_size,
         num_positions=max(shape.num_positions, spec.sequence_length),
         head_size=head_size,
-        threads=threads,
+        threads=spec.threads or num_cores(),
         **spec.model_dump(exclude={"threads", "check_models", "table"}),
     )
+    return _answer(request, PartTable.read, console)
+
+
+def measure_whole(key: Mapping[str, Any], models: Sequence[tuple[str, ...]], console: Console) -> list[float]:
+    """Milliseconds of whole ``models``, as the table of that ``key`` was measured.
+
+    Raises:
+        StageError: the measurement failed, or this is another processor.
+    """
+    from nas_ray.measure import LatencyRequest
+
+    def read(file: Path) -> dict[str, Any]:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+
+    found = _answer(LatencyRequest.whole(key, models, _REPEATS), read, console)
+    if found["processor"] != key["processor"]:
+        raise StageError("profile", f"the table is of {key['processor']}, and this is {found['processor']}")
+    return list(found["milliseconds"])
+
+
+def _answer(request: LatencyRequest, read: Callable[[Path], T], console: Console) -> T:
+    """What ``read`` makes of the answer of a process of its own, with its own thread count.
+
+    Raises:
+        StageError: the measurement failed.
+    """
+    threads = str(request.threads)
     with tempfile.TemporaryDirectory() as folder:
-        question, answer = Path(folder) / "request.json", Path(folder) / "latency.parquet"
+        question, answer = Path(folder) / "request.json", Path(folder) / "answer"
         question.write_text(json.dumps(asdict(request)), encoding="utf-8")
         command = [sys.executable, "-m", "nas_ray.measure._latency", str(question), str(answer)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         with (
             (Path(folder) / "errors.txt").open("w+", encoding="utf-8") as errors,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
@@ -107,7 +140,7 @@ def measure_parts(
             raise StageError(
                 "profile", f"the latency measurement failed: {problem.splitlines()[-1] if problem else '?'}"
             )
-        return PartTable.read(answer)
+        return read(answer)
 
 
 def describe(table: PartTable) -> str:
