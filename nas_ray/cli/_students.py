@@ -14,7 +14,7 @@ from nas_ray.cli._options import ADDRESS_OPTION, JSON_OPTION, Number, terminal
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--max-params", multiple=True, type=Number(), help="The best candidate with at most so many weights.")
 @click.option("--max-encoder-params", multiple=True, type=Number(), help="Likewise, without embeddings.")
-@click.option("--max-latency-ms", multiple=True, type=Number(), help="Likewise, by milliseconds of the latency table.")
+@click.option("--max-latency-ms", multiple=True, type=Number(), help="Likewise, by milliseconds, measured.")
 @click.option("--candidate", "candidates", multiple=True, metavar="ID", help="This one: its candidate_id or arch_id.")
 @click.option("--search", is_flag=True, help="Search learning rate, batch, warm-up and loss balance of each student.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the training, such as steps=2000.")
