@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_ray.distill._student import TrainingText
+from nas_ray.distill._trainer import autocasts
 from nas_ray.teacher import TeacherSource, load_masked_lm, load_model
 
 ErrorKind = Literal["hidden_state", "cross_entropy", "both"]
@@ -25,13 +26,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class OutputsConfig:
-    """How to compute outputs anywhere; ``cache_bytes`` of them are kept."""
+    """How to compute outputs anywhere; ``cache_bytes`` of them are kept.
+
+    ``precision`` is that of training text, as of the training itself; what students are judged by is fp32.
+    """
 
     teacher: str  # where its files are
     error: ErrorKind
     cache_bytes: int
     device: str = "cpu"
     threads: int | None = None
+    precision: str = "fp32"
 
 
 class Outputs(Protocol):
@@ -60,16 +65,23 @@ class TeacherOutputs:
     def groups(self, rows: Mapping[int, TrainingText]) -> dict[int, Array]:
         return {number: self._group(number, text) for number, text in rows.items()}
 
-    @torch.no_grad()
     def once(self, rows: TrainingText) -> Array:
+        return self._computed(rows, "fp32")
+
+    @torch.no_grad()
+    def _computed(self, rows: TrainingText, precision: str) -> Array:
+        device = torch.device(self.config.device).type
+        with torch.autocast(device, torch.bfloat16, enabled=autocasts(precision, device)):
+            return self._forward(rows).float().cpu().numpy()
+
+    def _forward(self, rows: TrainingText) -> Tensor:
         ids, mask = rows.rows(list(range(len(rows.ids))), self.config.device)
         if self.config.error == "hidden_state":
             attention = None if mask is None else mask.long()
             found: Tensor = self._model(input_ids=ids, attention_mask=attention).last_hidden_state
-        else:
-            features, hidden = self._model.outputs(ids, mask)
-            found = features if self.config.error == "cross_entropy" else torch.cat([hidden, features], -1)
-        return found.cpu().numpy()
+            return found
+        features, hidden = self._model.outputs(ids, mask)
+        return features if self.config.error == "cross_entropy" else torch.cat([hidden, features], -1)
 
     def decoder(self) -> tuple[Array, Array] | None:
         if self.config.error == "hidden_state":
@@ -79,7 +91,7 @@ class TeacherOutputs:
     def _group(self, number: int, rows: TrainingText) -> Array:
         found = self._kept.get(number)
         if found is None:
-            found = self.once(rows)
+            found = self._computed(rows, self.config.precision)
             if self._bytes + found.nbytes <= self.config.cache_bytes:
                 self._kept[number] = found
                 self._bytes += found.nbytes

@@ -194,7 +194,7 @@ class Retraining:
         text = self.texts.training(spec.steps * max(spec.sequences, *spec.counts, 1))
         losses = Losses(**spec.loss_weights)
         kind: ErrorKind = "both" if losses.logits else "hidden_state"
-        config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device)
+        config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device, precision=spec.precision)
         outputs, arrays = teacher_outputs(context, f"{context.run.run_id}-{self.name}", config, self.texts)
         origin = f"{spec.weights} {losses} {spec.temperature} {spec.accumulation} {self.teacher.location}"
         plan = distill_plan(spec, seed=context.spec.seed, origin=origin, folder=self.folder / _CHECKPOINTS)

@@ -93,6 +93,19 @@ def test_outputs_do_not_depend_on_who_asked_first(teachers: dict[str, str]) -> N
     assert sum(group.nbytes for group in first._kept.values()) == first._bytes
 
 
+@pytest.mark.parametrize("error", ["hidden_state", "cross_entropy"])
+def test_training_text_is_read_in_the_precision_of_the_training(teachers: dict[str, str], error: Any) -> None:
+    train = text(22, 0)
+    exact, rounded = (
+        TeacherOutputs(OutputsConfig(teachers[error], error, 1 << 20, precision=precision))
+        for precision in ("fp32", "bf16")
+    )
+    a, b = outputs_of(exact, train, [21, 3], 4), outputs_of(rounded, train, [21, 3], 4)
+    assert b.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.1 * np.abs(a).max()
+    assert np.array_equal(exact.once(train), rounded.once(train))  # what students are judged by
+
+
 def test_the_hidden_state_error_is_that_of_the_best_readout(teachers: dict[str, str], tmp_path: Path) -> None:
     found = judge(teachers, "hidden_state", tmp_path)
     student, head = found.begin(Assignment("a", STUDENT)).trained(6)
