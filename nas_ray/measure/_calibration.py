@@ -9,15 +9,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nas_ray.measure._correlation import spearman
-
-
-@dataclass(frozen=True)
-class TableAccuracy:
-    """How near a table is to whole models that it was not fitted to."""
-
-    spearman: float
-    mape_percent: float
-    num_models: int
+from nas_ray.tables import LatencyCheck
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class Calibration:
         return self.slope * (self.call_ms + sum(max(0.0, part - self.call_ms) for part in parts))
 
 
-def calibrate(models: Sequence[Sequence[float]], whole: Sequence[float]) -> tuple[Calibration, TableAccuracy]:
+def calibrate(models: Sequence[Sequence[float]], whole: Sequence[float]) -> tuple[Calibration, LatencyCheck]:
     """Fitted to every other model by size, and the error on the rest.
 
     The correction is kept only if it lowers the mean error of the models that fitted it left out one by one.
@@ -50,7 +42,7 @@ def calibrate(models: Sequence[Sequence[float]], whole: Sequence[float]) -> tupl
             best = _fit(models, whole, fitted)
     predicted = [best.total(models[i]) for i in held]
     rank = spearman(np.array(predicted), np.array([whole[i] for i in held]))
-    return best, TableAccuracy(rank, _error(predicted, whole, held) * 100, len(held))
+    return best, LatencyCheck(rank, _error(predicted, whole, held) * 100, len(held))
 
 
 def _fit(models: Sequence[Sequence[float]], whole: Sequence[float], rows: Sequence[int]) -> Calibration:

@@ -81,11 +81,11 @@ def measure_latency(request: LatencyRequest, progress: Callable[[str], None] | N
         apart += [[now[part] for part in parts] for parts in models.values()]  # in the same rounds as the models
         for part in calls:
             timings[part] += found[part]
-    fit, accuracy = calibrate(apart, whole)
+    fit, check = calibrate(apart, whole)
     timed = {part: Timing.of(found) for part, found in timings.items()}
     values = {part: max(0.0, timing.milliseconds - fit.call_ms) for part, timing in timed.items()}
     spreads = {part: timing.spread_ms for part, timing in timed.items()}
-    metadata = {"key": _key(request), "check": asdict(accuracy), "call_ms": fit.call_ms}
+    metadata = {"key": _key(request), "check": asdict(check), "call_ms": fit.call_ms}
     return PartTable("latency_ms", "ms a batch", values, spreads, fit.slope, fit.slope * fit.call_ms, metadata)
 
 

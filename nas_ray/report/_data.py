@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nas_ray.tables import LatencyCheck
+
 
 @dataclass(frozen=True)
 class CandidateRow:
@@ -81,15 +83,6 @@ class BlockTraining:
     curve: tuple[tuple[int, float], ...] = ()
     """Steps and refitted losses."""
     shrinking: tuple[ShrinkStep, ...] = ()
-
-
-@dataclass(frozen=True)
-class LatencyCheck:
-    """The latency table against whole models that did not calibrate it."""
-
-    spearman: float
-    mape_percent: float
-    num_models: int
 
 
 @dataclass(frozen=True)

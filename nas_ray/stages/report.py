@@ -12,7 +12,6 @@ from typing import Any
 from nas_ray.report import (
     BlockTraining,
     CandidateRow,
-    LatencyCheck,
     RankingCheck,
     RankingRow,
     RunReport,
@@ -29,7 +28,7 @@ from nas_ray.stages._candidates import front_guarantee
 from nas_ray.stages._context import Context
 from nas_ray.stages.rank import points, rankings
 from nas_ray.stages.test import comparisons, judged_rows, mean_error, paired_interval, read_errors
-from nas_ray.tables import write_parquet
+from nas_ray.tables import LatencyCheck, write_parquet
 
 _FILES = ("candidates.parquet", "front.parquet", "front.png", "report.html")
 
@@ -103,7 +102,7 @@ def build(context: Context) -> RunReport:
         comparisons=tuple(compared),
         stage_seconds=context.run.stage_seconds(),
         blocks=blocks,
-        latency_check=LatencyCheck(check["spearman"], check["mape_percent"], check["num_models"]),
+        latency_check=LatencyCheck(**check),
         table_check=_table_check(rows),
         ranking=_ranking(context),
         resume_command=f"nas-ray resume {folder}",

@@ -1,7 +1,7 @@
 """Lookup tables: their schema, their Parquet files, their sums; numpy and pyarrow only."""
 
 from nas_ray.tables._costs import COST_METRICS, Costs, params_table
-from nas_ray.tables._parts import PartTable
+from nas_ray.tables._parts import LatencyCheck, PartTable
 from nas_ray.tables._quality import QualityTable, size_scores
 from nas_ray.tables._ranking import Tau, kendall_tau
 from nas_ray.tables._store import read_parquet, read_rows, write_parquet
@@ -18,6 +18,7 @@ from nas_ray.tables._surrogates import (
 __all__ = [
     "COST_METRICS",
     "Costs",
+    "LatencyCheck",
     "PartTable",
     "QualityTable",
     "Surrogates",

@@ -12,6 +12,15 @@ from nas_ray.tables._store import read_parquet, write_parquet
 
 
 @dataclass(frozen=True)
+class LatencyCheck:
+    """A latency table against whole models that did not calibrate it; stands in its metadata as ``check``."""
+
+    spearman: float
+    mape_percent: float
+    num_models: int
+
+
+@dataclass(frozen=True)
 class PartTable:
     """``values`` and ``spreads`` by part, in ``unit``.
 

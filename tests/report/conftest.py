@@ -11,12 +11,12 @@ import pytest
 from nas_ray.report import (
     BlockTraining,
     CandidateRow,
-    LatencyCheck,
     RunReport,
     ShrinkStep,
     TableCheck,
     UniformComparison,
 )
+from nas_ray.tables import LatencyCheck
 
 SPEC = """\
 name: quickstart

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas_ray.report import CandidateRow, Extraction, LatencyCheck, RunReport, Tuple
+from nas_ray.report import CandidateRow, Extraction, RunReport, Tuple
 from nas_ray.search import statement
 from nas_ray.spec import to_yaml
 from nas_ray.stages._context import Context
@@ -14,6 +14,7 @@ from nas_ray.stages.report import short_path, track_rows, write_report
 from nas_ray.stages.test import judged_rows, mean_error, read_errors
 from nas_ray.stages.uniform._order import Sets, intrinsic
 from nas_ray.stages.uniform._surrogates import add_w, error_kind, speed_metric, winner
+from nas_ray.tables import LatencyCheck
 
 _ERRORS = {
     "hidden_state": "share of the maximum point's last hidden state that a refitted readout does not explain",
@@ -49,7 +50,7 @@ def build(context: Context) -> RunReport:
         guarantee=f"non-dominated on the select split among the trainings that ended; W: {extraction.statement}",
         rows=tuple(CandidateRow(**row) for row in rows),
         stage_seconds=context.run.stage_seconds(),
-        latency_check=LatencyCheck(check["spearman"], check["mape_percent"], check["num_models"]),
+        latency_check=LatencyCheck(**check),
         extraction=extraction,
         resume_command=f"nas-ray resume {folder}",
         ui_command=f"nas-ray ui {folder}",
