@@ -52,6 +52,7 @@ class RetrainJudgeConfig:
     outputs: Outputs
     cache_bytes: int  # of outputs that are kept
     group: int  # sequences that the teacher reads at a time
+    freeze_embeddings: bool = False
 
     @property
     def key(self) -> str:
@@ -242,7 +243,10 @@ class RetrainedStudent:
     def _student(self) -> Encoder:
         # Known by its architecture: hyperparameters of its own change nothing of where it starts.
         start = self.judge.config.starts / candidate_id({"architecture": self.assignment.arch_id})
-        return Encoder(load_student(start).requires_grad_(True)).to(self.judge.config.device)
+        model = load_student(start).requires_grad_(True)
+        if self.judge.config.freeze_embeddings:
+            model.get_input_embeddings().requires_grad_(False)
+        return Encoder(model).to(self.judge.config.device)
 
     @cached_property
     def _head(self) -> nn.Module:

@@ -105,6 +105,9 @@ class Retrain(Frozen):
     """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, as many of its heads,
     neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation. `auto`:
     scratch where the preset says so, else the first that the kind of space has."""
+    freeze_embeddings: bool = False
+    """Word vectors stay as they are inherited: a step takes about half the time, and little text is not learned by
+    heart."""
     teacher: str | None = None
     """Another teacher than the search's, with the same tokenizer: such as `nas-ray adapt-teacher` makes."""
     text: RetrainText = RetrainText()
@@ -140,6 +143,13 @@ class Retrain(Frozen):
     def _check(self) -> Retrain:
         if not any(self.loss_weights.values()):
             raise ValueError("the weights of all losses are 0; accepted: at least one above 0")
+        if self.freeze_embeddings and (
+            self.weights == "scratch" or (self.weights == "auto" and self.starts_from_scratch)
+        ):
+            raise ValueError(
+                "freeze_embeddings with weights from scratch would keep random word vectors; accepted: weights "
+                "supernet or teacher, or freeze_embeddings false"
+            )
         if self.is_masked and self.text.inputs == "plain":
             raise ValueError("text.inputs is plain, and losses.masked_lm and losses.logits need masked ones")
         parts = self.accumulation * self.workers

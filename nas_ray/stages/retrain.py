@@ -211,6 +211,7 @@ class Retraining:
             outputs=outputs,
             cache_bytes=spec.cache_bytes,
             group=self.texts.spec.batch_sequences,
+            freeze_embeddings=spec.freeze_embeddings,
         )
         return judge, arrays, text
 

@@ -140,6 +140,15 @@ def test_from_the_teachers_weights_an_architecture_that_was_no_candidate(run: Pa
     assert api.retrain(run, candidates=[other.arch_id], overrides=(*QUICK, "weights=teacher")) == [student]
 
 
+def test_frozen_word_vectors_stay_and_everything_else_learns(run: Path) -> None:
+    best = api.front(run)["candidates"][0]["candidate_id"]
+    (student,) = api.retrain(run, candidates=[best], overrides=(*QUICK, "freeze_embeddings=true"))
+    folder = Path(student["folder"])
+    start, end = (load_file(f / "model.safetensors") for f in (folder.parents[1] / "starts" / best, folder))
+    same = {name for name in end if torch.equal(start[name], end[name])}
+    assert same == {"embedding.words.weight"}
+
+
 def test_a_loss_that_is_no_number_keeps_the_last_good_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
     from nas_ray.distill import _losses
@@ -352,6 +361,8 @@ def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:
         api.retrain(run, candidates=[best], overrides=["losses.hidden=0", "losses.embedding=0"])
     with pytest.raises(SpecError, match=r"accumulation x workers is 3, sequences are \[4\]; accepted: a divisor"):
         api.retrain(run, candidates=[best], overrides=(*QUICK, "accumulation=3"))
+    with pytest.raises(SpecError, match="would keep random word vectors; accepted: weights supernet"):
+        api.retrain(run, candidates=[best], overrides=(*QUICK, "weights=scratch", "freeze_embeddings=true"))
     (teacher,) = [row["candidate_id"] for row in candidates_of(run) if row["label"] == "teacher"]
     with pytest.raises(
         RunError, match=r"is the teacher itself, .* accepted: other candidates, or --set weights=scratch"
