@@ -106,8 +106,7 @@ class Retrain(Frozen):
     neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation. `auto`:
     scratch where the preset says so, else the first that the kind of space has."""
     freeze_embeddings: bool = False
-    """Word vectors stay as they are inherited: a step takes about half the time, and little text is not learned by
-    heart."""
+    """Word vectors stay as they are inherited: steps are somewhat shorter, and little text is less learned by heart."""
     teacher: str | None = None
     """Another teacher than the search's, with the same tokenizer: such as `nas-ray adapt-teacher` makes."""
     text: RetrainText = RetrainText()
