@@ -4,6 +4,7 @@
     nas-ray search quickstart --set space=benchmarks/quality/space.yaml --set 'text.sources=[{source: gutenberg, share: 0.5}, {source: "dataset:FOLDER/snippets.jsonl", share: 0.5}]'
     nas-ray profile benchmarks/quality/space.yaml --runtime onnxruntime --output FOLDER/latency.parquet
     python -m benchmarks.quality prepare RUN BUNDLE --latency FOLDER/latency.parquet
+    python -m benchmarks.quality restore BUNDLE         instead of all above: the bundle of the committed rows
     python -m benchmarks.quality run BUNDLE --setting cpu --minutes 90 --workers 2      as often as it takes
     python -m benchmarks.quality speed BUNDLE                                           on an idle machine
     python -m benchmarks.quality report --setting cpu
@@ -30,6 +31,8 @@ def main() -> None:
     command.add_argument("run", type=Path)
     command.add_argument("bundle", type=Path)
     command.add_argument("--latency", type=Path, help="a table by `nas-ray profile`; the run's own if not given")
+    command = commands.add_parser("restore", help="write the bundle of the committed rows again")
+    command.add_argument("bundle", type=Path)
     command = commands.add_parser("run", help="train what is left")
     command.add_argument("bundle", type=Path)
     command.add_argument("--minutes", type=float, default=90.0)
@@ -55,6 +58,10 @@ def main() -> None:
         from benchmarks.quality._prepare import prepare
 
         prepare(args.run, args.bundle, args.latency)
+    elif args.command == "restore":
+        from benchmarks.quality._prepare import restore
+
+        restore(args.bundle)
     elif args.command == "run":
         from benchmarks.quality._run import run
 

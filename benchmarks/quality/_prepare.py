@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality._arms import choose
-from benchmarks.quality._bundle import ARMS_FILE, TEACHER_FOLDER, TEXT_FILE, digest_of, sentence_arrays
+from benchmarks.quality._bundle import ARMS_FILE, TEACHER_FOLDER, TEXT_FILE, Arms, digest_of, sentence_arrays
+from benchmarks.quality._setting import RESULTS
 from nas_ray.assets import documents
 from nas_ray.data import Example, labelled, pack, resolve_text, unseen
 from nas_ray.measure import chance
 from nas_ray.space import PathSpace
 from nas_ray.stages import Run
 from nas_ray.tables import Costs, PartTable, QualityTable
-from nas_ray.teacher import load_model, load_tokenizer, quiet, resolve_teacher
+from nas_ray.teacher import TeacherSource, load_model, load_tokenizer, quiet, resolve_teacher
 
+TEACHER = "minilm"  # of the committed rows
 SOURCES = ("movie_rating", "amazon_rating", "nyt_rating", "tweet_rating")
 PROBES = {"movie": "movie_sentiment", "question": "question_type"}
 BUCKETS = 48  # of test texts, whole reviews: what intervals resample
@@ -66,6 +68,20 @@ def prepare(folder: Path, out: Path, latency: Path | None, randoms: int = 10) ->
         weights=weights,
         chance={name: chance(arrays[f"{name}.test.labels"]) for name in PROBES},
     )
+    write_bundle(out, arms, arrays, source)
+
+
+def restore(out: Path) -> None:
+    """Write the bundle that the committed rows belong to, from the arms beside them."""
+    arms, source = Arms.read(RESULTS / ARMS_FILE), resolve_teacher(TEACHER)
+    arrays, _ = text_arrays(load_tokenizer(source), source.config.vocab_size)
+    found = digest_of(arms, arrays)
+    assert found == arms.digest, f"the texts have changed: the rows are of {arms.digest}, this would be {found}"
+    write_bundle(out, arms, arrays, source)
+
+
+def write_bundle(out: Path, arms: Arms, arrays: Arrays, source: TeacherSource) -> None:
+    """Arms, texts and the teacher in half precision."""
     out.mkdir(parents=True, exist_ok=True)
     arms.write(out / ARMS_FILE)
     np.savez_compressed(out / TEXT_FILE, **arrays)  # type: ignore[arg-type]
