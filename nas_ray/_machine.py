@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+from functools import cache
 from pathlib import Path
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # glibc's malloc.h
+_LARGE = 2**30
 
 
 def num_cores() -> int:
@@ -21,3 +26,17 @@ def processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Let this process reuse what it frees; whether its C library can.
+
+    By default glibc gives every large block back to the system and asks for it anew, zeroed page by page: in each
+    training step once for the gradient of the word vectors, and for most activations. Blocks of 1 GiB and more are
+    given back still.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_MMAP_THRESHOLD, _LARGE) and library.mallopt(_TRIM_THRESHOLD, 2 * _LARGE - 1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nas_ray._machine import keep_freed_memory
 from nas_ray.blocks import BlockSupernet
 from nas_ray.distill._config import BlockConfig
 from nas_ray.distill._replicas import ReplicaGroup
@@ -79,8 +80,10 @@ class Trainer:
         self.schedule, self.clip, self.device = schedule, clip, device
         self.average = average  # in place, over processes that take the same step on other batches
         self.autocast = autocasts(precision, device)
-        if self.autocast and not device.startswith("cuda"):
-            _attend_by_parts(module)
+        if not device.startswith("cuda"):
+            keep_freed_memory()
+            if self.autocast:
+                _attend_by_parts(module)
         widths = {name: width(name) for name in self.names}
         groups = [
             {"params": [p for name, p in self.names.items() if widths[name] == value], "scale": scale(value)}
