@@ -105,7 +105,10 @@ def _checked(path: Path, read: Callable[[Path], Iterable[Fields]]) -> Iterator[R
 def _csv(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file)
+        for row in csv.DictReader(file):
+            if None in row:
+                raise ValueError(f"more cells than the header has, from {row[None][0]!r} on")
+            yield row
 
 
 def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Fields]:
