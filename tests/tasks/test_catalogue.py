@@ -189,7 +189,7 @@ def test_tables_of_words_and_of_answers(tmp_path: Path) -> None:
 def test_words_and_labels_of_different_number(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"text": "an old ship", "label": "bad good"}])
     task = load_task(write_task(tmp_path, kind="token"))
-    with pytest.raises(TaskError, match=r"row 0: 2 labels for 3 words; accepted: one a word"):
+    with pytest.raises(TaskError, match=r"row 1: 2 labels for 3 words; accepted: one a word"):
         read_part(task, "train")
 
 

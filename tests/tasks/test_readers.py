@@ -153,29 +153,29 @@ def test_rows_as_the_hub_has_them(tmp_path: Path, name: str, ending: str) -> Non
 
 BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("rte", {"premise": "a", "sentence2": "b", "label": 0},
-     r"row 0: no column sentence1 \(found: premise, sentence2, label\)"),
-    ("mnli", {"hypothesis": "b", "label": 0}, r"row 0: no column premise or sentence1 \(found: hypothesis, label\)"),
-    ("rte", {"sentence1": "a", "sentence2": "b"}, r"row 0: no column label \(found: sentence1, sentence2\)"),
+     r"row 1: no column sentence1 \(found: premise, sentence2, label\)"),
+    ("mnli", {"hypothesis": "b", "label": 0}, r"row 1: no column premise or sentence1 \(found: hypothesis, label\)"),
+    ("rte", {"sentence1": "a", "sentence2": "b"}, r"row 1: no column label \(found: sentence1, sentence2\)"),
     ("rte", {"sentence1": "a", "sentence2": "b", "label": "maybe"},
-     "row 0: unknown label 'maybe'; accepted: entailment, not_entailment, or 0 to 1"),
-    ("rte", {"sentence1": "a", "sentence2": "b", "label": 2}, "row 0: unknown label '2'; accepted: entailment"),
-    ("rte", {"sentence1": "a", "sentence2": "b", "label": 0.5}, "row 0: unknown label '0.5'; accepted: entailment"),
-    ("rte", {"sentence1": "a", "sentence2": "b", "label": -1}, "row 0: no label; accepted: labelled examples, or"),
-    ("rte", {"sentence1": "a", "sentence2": "b", "label": None}, "row 0: no label; accepted: labelled examples, or"),
-    ("rte", {"sentence1": 5, "sentence2": "b", "label": 1}, "row 0: found 5 for a text; accepted: text"),
+     "row 1: unknown label 'maybe'; accepted: entailment, not_entailment, or 0 to 1"),
+    ("rte", {"sentence1": "a", "sentence2": "b", "label": 2}, "row 1: unknown label '2'; accepted: entailment"),
+    ("rte", {"sentence1": "a", "sentence2": "b", "label": 0.5}, "row 1: unknown label '0.5'; accepted: entailment"),
+    ("rte", {"sentence1": "a", "sentence2": "b", "label": -1}, "row 1: no label; accepted: labelled examples, or"),
+    ("rte", {"sentence1": "a", "sentence2": "b", "label": None}, "row 1: no label; accepted: labelled examples, or"),
+    ("rte", {"sentence1": 5, "sentence2": "b", "label": 1}, "row 1: found 5 for a text; accepted: text"),
     ("stsb", {"sentence1": "a", "sentence2": "b", "label": "much"},
-     "row 0: the label 'much' is no number; accepted: a rating"),
-    ("stsb", {"sentence1": "a", "sentence2": "b", "label": None}, "row 0: no label"),
-    ("copa", {"premise": "a", "question": "cause", "choice1": "b", "label": 0}, "row 0: no column choice2"),
+     "row 1: the label 'much' is no number; accepted: a rating"),
+    ("stsb", {"sentence1": "a", "sentence2": "b", "label": None}, "row 1: no label"),
+    ("copa", {"premise": "a", "question": "cause", "choice1": "b", "label": 0}, "row 1: no column choice2"),
     ("copa", {"premise": "a", "question": "why", "choice1": "b", "choice2": "c", "label": 0},
-     r"row 0: not laid out as copa is: KeyError\('why'\)"),
-    ("copa", {"choice1": "b", "choice2": "c", "label": 0}, r"row 0: no column premise \(found: choice1"),
-    ("wic", {"sentence1": "b", "sentence2": "c", "label": True}, r"row 0: no column start1 \(found: sentence1"),
-    ("race_high", {**NESTED["race_high"][0], "answer": "E"}, "row 0: unknown label 'E'; accepted: A, B, C, D, or"),
+     r"row 1: not laid out as copa is: KeyError\('why'\)"),
+    ("copa", {"choice1": "b", "choice2": "c", "label": 0}, r"row 1: no column premise \(found: choice1"),
+    ("wic", {"sentence1": "b", "sentence2": "c", "label": True}, r"row 1: no column start1 \(found: sentence1"),
+    ("race_high", {**NESTED["race_high"][0], "answer": "E"}, "row 1: unknown label 'E'; accepted: A, B, C, D, or"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": [], "answer_start": []}},
-     "row 0: a question without an answer; accepted: one with an answer, or a task with answerable: true"),
+     "row 1: a question without an answer; accepted: one with an answer, or a task with answerable: true"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"], "answer_start": [90]}},
-     "row 0: the answer 'Ada' does not lie in its context at character 90"),
+     "row 1: the answer 'Ada' does not lie in its context at character 90"),
 ]  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def test_a_missing_file_and_a_missing_part(tmp_path: Path) -> None:
             r"dev\.csv: .*more cells than the header has, from 'd' on",
         ),
         ("dev.tsv", b"sentence1\tsentence2\xff\n", r"dev\.tsv: not UTF-8 text"),
-        ("dev.jsonl", b"[1, 2]\n", r"dev\.jsonl: row 0: found list; accepted: named columns"),
+        ("dev.jsonl", b"[1, 2]\n", r"dev\.jsonl: row 1: found list; accepted: named columns"),
     ],
 )
 def test_files_that_are_not_what_they_say(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -254,5 +254,5 @@ def test_broken_lines_are_left_out_where_the_benchmark_does(tmp_path: Path) -> N
     (tmp_path / "dev.tsv").write_text(lines)
     assert [e.id for e in read_part(load_task("qqp", tmp_path), "test")] == ["1", "3"]
     strict = load_task("qqp", tmp_path).model_copy(update={"skip_broken": False})
-    with pytest.raises(TaskError, match=r"row 1: no column question2 \(found: id, qid1, qid2, question1\)"):
+    with pytest.raises(TaskError, match=r"row 2: no column question2 \(found: id, qid1, qid2, question1\)"):
         read_part(strict, "test")
