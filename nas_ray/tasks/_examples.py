@@ -123,7 +123,7 @@ def _find(row: Columns, names: tuple[str, ...]) -> str:
 
 
 def _optional(row: Columns, names: tuple[str, ...] | None, default: str) -> str:
-    return next((str(row[name]) for name in names or () if name in row), default)
+    return next((str(row[name]) for name in names or () if row.get(name) is not None), default)
 
 
 def _with_ids(examples: Iterable[Example]) -> Iterator[Example]:
