@@ -25,9 +25,9 @@ _SEED = 2014  # never to be changed: what chose would become what trains
 
 def parts_of(task: Task) -> tuple[Part, ...]:
     """The parts that ``task`` has, in their order: train, select, test, server."""
-    own = set(_EMBEDDED if task.embedded is not None else _names(task))
+    own = set(_EMBEDDED if task.embedded is not None or _is_whole(task) else _names(task))
     if "train" in own:
-        own |= {"select", "test"} if _is_whole(task) else {"select"}
+        own.add("select")
     return tuple(part for part in get_args(Part) if part in own)
 
 
@@ -44,15 +44,15 @@ def read_part(task: Task, part: Part) -> tuple[Example, ...]:
         raise TaskError(f"task '{task.name}' has no part '{part}'; accepted: {', '.join(known)}.")
     if task.embedded is not None:
         return _embedded(task, task.embedded, part)
-    own = _names(task)
-    if part in own and part != "train" and not _is_whole(task):
+    own, is_whole = _names(task), _is_whole(task)
+    if part in own and part != "train" and not is_whole:
         return examples_of(task, part, _records(task, part))
     examples = examples_of(task, "train", _records(task, "train"))
     check_classes(task, examples)
-    if "select" in own:
+    if "select" in own and not is_whole:
         return examples
     share = min(_SELECT_SHARE, _SELECT_MOST / len(examples))
-    shares = _WHOLE if _is_whole(task) else {"train": 1 - share, "calibrate": 0.0, "select": share, "test": 0.0}
+    shares = _WHOLE if is_whole else {"train": 1 - share, "calibrate": 0.0, "select": share, "test": 0.0}
     found = tuple(example for example in examples if split_of(example.group, shares, _SEED) == part)
     if not found:
         raise TaskError(

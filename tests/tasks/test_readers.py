@@ -78,13 +78,19 @@ def test_one_file_is_cut_by_group(tmp_path: Path) -> None:
     rows = [{**row, "sentence1": f"Ship {k // 2}"} for k, row in enumerate(ROWS * 5)]
     write_csv(tmp_path / "mine.csv", rows)
     task = load_task("rte", tmp_path / "mine.csv")
-    assert parts_of(task) == ("train", "select", "test", "server")
+    assert parts_of(task) == ("train", "select", "test")
     parts = {part: read_part(task, part) for part in ("train", "select", "test")}
     assert sum(map(len, parts.values())) == 200
     groups = [{example.group for example in examples} for examples in parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 100
     assert len(parts["train"]) > len(parts["test"]) > len(parts["select"]) > 0
     assert read_part(task, "test") == parts["test"]
+    race = tmp_path / "race.jsonl"  # has a part to choose by where it has a file for each
+    write_jsonl(race, [{**NESTED["race_high"][0], "article": f"a {k}"} for k in range(40)])
+    parts = {part: read_part(load_task("race_high", race), part) for part in ("train", "select", "test")}
+    assert sorted(e.texts[0] for part in parts.values() for e in part) == sorted(f"a {k}" for k in range(40))
+    write_csv(tmp_path / "ax.csv", rows[:6])
+    assert len(read_part(load_task("ax", tmp_path / "ax.csv"), "server")) == 6
 
 
 def hub_folder(folder: Path, names: Sequence[str]) -> Path:
@@ -177,6 +183,9 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
      "row 1: a question without an answer; accepted: one with an answer, or a task with answerable: true"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"], "answer_start": [90]}},
      "row 1: the answer 'Ada' does not lie in its context at character 90"),
+    ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"]}},
+     r"row 1: not laid out as kind span is: KeyError\('answer_start'\)"),
+    ("squad", {**NESTED["squad"][0], "answers": ["Ada"]}, "row 1: not laid out as kind span is: TypeError"),
 ]  # fmt: skip
 
 
