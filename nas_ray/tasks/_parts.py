@@ -24,10 +24,12 @@ _SEED = 2014  # never to be changed: what chose would become what trains
 
 
 def parts_of(task: Task) -> tuple[Part, ...]:
-    """The parts that ``task`` has, in their order: train, select, test, server."""
+    """The parts of ``task`` in their order: train, select, test, and server if local data has a file of it."""
     own = set(_EMBEDDED if task.embedded is not None or _is_whole(task) else _names(task))
     if "train" in own:
         own.add("select")
+        if task.data is not None and "server" in own and not _has_file(task, task.data, "server"):
+            own.remove("server")
     return tuple(part for part in get_args(Part) if part in own)
 
 
@@ -83,14 +85,21 @@ def _records(task: Task, part: Part) -> Iterator[Record]:
         label = task.fields.label or ("label",) if task.fields is not None else ()
         yield from read_hub(task.hub.path, task.hub.config, task.hub.splits[part], label)
         return
-    for file in [task.data] if task.data.is_file() else find_files(_folder(task.data, task), _names(task)[part]):
+    for file in [task.data] if task.data.is_file() else _files(task, task.data, part):
         yield from read_file(file, task.columns)
 
 
-def _folder(data: Path, task: Task) -> Path:
-    """The benchmark's own folder within ``data``, if it is there."""
-    inner = data / task.folder if task.folder else data
-    return inner if inner.is_dir() else data
+def _files(task: Task, data: Path, part: Part) -> list[Path]:
+    """Those of one part, in the benchmark's own folder within ``data`` if that is there."""
+    inner = data / task.folder
+    return find_files(inner if inner.is_dir() else data, _names(task)[part])
+
+
+def _has_file(task: Task, data: Path, part: Part) -> bool:
+    try:
+        return bool(_files(task, data, part))
+    except TaskError:
+        return False
 
 
 def _embedded(task: Task, name: str, part: Part) -> tuple[Example, ...]:

@@ -251,6 +251,16 @@ def test_too_few_groups_to_choose_by(tmp_path: Path) -> None:
         read_part(load_task("rte", tmp_path), "select")
 
 
+def test_local_data_need_not_hold_what_only_a_server_can_score(tmp_path: Path) -> None:
+    for stem in ("train", "dev"):
+        write_jsonl(tmp_path / f"{stem}.jsonl", ROWS)
+    assert parts_of(load_task("rte", tmp_path)) == ("train", "select", "test")
+    write_jsonl(tmp_path / "test.jsonl", ROWS)
+    assert parts_of(load_task("rte", tmp_path)) == ("train", "select", "test", "server")
+    with pytest.raises(TaskError, match="accepted: diagnostic or AX or test, as a folder"):
+        read_part(load_task("ax", tmp_path / ".."), "server")
+
+
 def test_a_missing_file_and_a_missing_part(tmp_path: Path) -> None:
     write_csv(tmp_path / "mine.csv", ROWS)
     with pytest.raises(TaskError, match=r"found mine\.csv; accepted: dev or validation, as a folder or with an ending"):
