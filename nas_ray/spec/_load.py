@@ -18,6 +18,7 @@ import nas_ray
 from nas_ray.errors import SpecError, unknown
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
+from nas_ray.spec._task import Kind, TaskSpec
 from nas_ray.spec._trial import TrialSpec
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -86,6 +87,14 @@ def is_space(name: str) -> bool:
     return name in shipped("search_spaces") or "kind" in _read(find(name, "trials", "trial spec"))
 
 
+def is_task(name: str) -> bool:
+    """Whether ``name`` is a file that describes a downstream task."""
+    if not ("/" in name or Path(name).suffix):
+        return False
+    data = _read(find(name, "trials", "trial spec"))
+    return "metrics" in data or data.get("kind") in get_args(Kind)
+
+
 def load_space_spec(name: str, base: Path | None = None) -> PathSpaceSpec | UniformSpaceSpec:
     """The checked text of the search space called ``name``."""
     beside = base / name if base is not None else None
@@ -101,6 +110,22 @@ def load_space_spec(name: str, base: Path | None = None) -> PathSpaceSpec | Unif
     if kind not in kinds:
         raise SpecError(unknown("kind", kind, kinds), file=_shown(file), key="kind")
     return parse(kinds[kind], data, _shown(file))
+
+
+def load_task_spec(file: Path) -> TaskSpec:
+    """The task that the YAML ``file`` describes.
+
+    Raises:
+        SpecError: as ``load_trial``.
+    """
+    if not os.path.isfile(file):
+        raise SpecError("no such file; accepted: a YAML file that describes a task", file=str(file))
+    return parse(TaskSpec, _read(file), _shown(file))
+
+
+def load_task_specs(file: Path) -> dict[str, TaskSpec]:
+    """The tasks of a YAML ``file`` that holds several, by name."""
+    return {name: parse(TaskSpec, data, f"{_shown(file)}: {name}") for name, data in _read(file).items()}
 
 
 def parse(model: type[Model], data: Mapping[str, Any], file: str) -> Model:
