@@ -21,7 +21,7 @@ from nas_ray.distill._shrink import ShrinkPlan, is_shrunk, path_bins, shrink_onc
 from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
-from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
+from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText, steps_done
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
@@ -76,6 +76,7 @@ __all__ = [
     "settled",
     "shrink_once",
     "step_paths",
+    "steps_done",
     "stratified_sample",
     "teacher_inheritance",
     "train",

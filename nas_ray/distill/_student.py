@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from nas_ray.errors import StageError
 from nas_ray.teacher import Teacher
 
 _POOL = 50  # steps whose sequences are sorted by length together
+_TOLD, _EVERY_S = "step-now", 5.0  # the file that says how far a training is, and how often
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class StudentTraining:
         )
         self.checkpoints = Checkpoints(plan.folder / name)
         self.step = 0
+        self._told = time.monotonic()
         self._resume()
 
     def advance(self, to: int) -> None:
@@ -176,10 +179,20 @@ class StudentTraining:
                 raise StageError("distillation", f"the loss of step {step} is {found}; try a lower learning_rate.")
             if self.plan.weight_bound is not None:
                 self._bound(self.plan.weight_bound)
+            self._tell(step + 1)
         if not all(bool(parameter.isfinite().all()) for parameter in self.trainer.names.values()):
             raise StageError("distillation", f"a weight of step {to - 1} is no number; try a lower learning_rate.")
         self.step = to
         self._save()
+
+    def _tell(self, step: int) -> None:
+        """Say now and then how far it is, to whoever watches the folder: rungs may be many minutes apart."""
+        if self.group.rank or time.monotonic() < self._told + _EVERY_S:
+            return
+        self._told = time.monotonic()
+        with suppress(OSError):
+            self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
+            (self.checkpoints.folder / _TOLD).write_text(str(step), encoding="utf-8")
 
     @torch.no_grad()
     def _bound(self, most: float) -> None:
@@ -217,6 +230,14 @@ class StudentTraining:
             self.checkpoints.clear()
             return
         self.take(*found)
+
+
+def steps_done(folder: Path, name: str) -> int:
+    """How far a training said last that it is; 0 if it said nothing. It may be a little ahead of its checkpoint."""
+    try:
+        return int((folder / name / _TOLD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or being written
+        return 0
 
 
 def stitched_training(

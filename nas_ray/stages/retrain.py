@@ -21,6 +21,7 @@ from nas_ray.distill import (
     RetrainJudge,
     RetrainJudgeConfig,
     TrainingText,
+    steps_done,
 )
 from nas_ray.errors import NasRayError, RunError, SpecError, StageError
 from nas_ray.search import Outcome, SearchSession
@@ -116,12 +117,16 @@ class Retraining:
         session = listed_session(self, todo)
 
         def progress(now: SearchSession) -> None:
-            rungs = [now.outcomes[row["candidate_id"]].rung for row in todo if row["candidate_id"] in now.outcomes]
-            steps = sum(self.ladder[rung].budget for rung in rungs if rung is not None)
-            self.context.console.progress(steps, len(todo) * self.spec.steps, "training steps")
+            found = [now.outcomes[row["candidate_id"]] for row in todo if row["candidate_id"] in now.outcomes]
+            self.context.console.progress(sum(map(self._steps, found)), len(todo) * self.spec.steps, "training steps")
 
         judge = self._train(session, judging, progress)
         return judge, [session.outcomes[row["candidate_id"]] for row in todo]
+
+    def _steps(self, outcome: Outcome) -> int:
+        """How far a student is: what it was judged at, or what its training says."""
+        judged = 0 if outcome.rung is None else self.ladder[outcome.rung].budget
+        return max(judged, steps_done(self.folder / _CHECKPOINTS, outcome.task.candidate_id))
 
     def _searched(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:
         """The best trial of each of ``todo``, one after the other."""
