@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 
 # Read when ray is imported: quiet, no usage statistics, Ctrl-C reaches the driver.
 for _name, _value in {
@@ -49,6 +51,7 @@ def connect(address: str | None, warn: Callable[[str], None] = _LOGGER.warning) 
                 f"the Ray cluster at {where} has no token authentication: whoever reaches its ports can run code on "
                 "it. Start it with RAY_AUTH_MODE=token (the README says how), or keep its ports closed."
             )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",  # without it Ray joins whatever cluster was last started on this machine
@@ -64,6 +67,8 @@ def connect(address: str | None, warn: Callable[[str], None] = _LOGGER.warning) 
             "cluster runs, and that RAY_AUTH_MODE and the token are the cluster's."
         ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if threading.current_thread() is threading.main_thread() and callable(on_sigterm):
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray took it for itself, and dies of it with a trace
     return True
 
 
