@@ -5,6 +5,7 @@
     ├── SpaceError            2   an architecture or operation does not belong to its space
     ├── TeacherError          2   the teacher cannot be loaded or cannot be cut into blocks
     ├── TextError             2   the text is missing, empty or not text
+    ├── TaskError             2   a task is unknown, or its data does not fit it
     ├── InfeasibleError       3   no architecture meets the bounds; names the nearest reachable value
     ├── AssetError            2   an archive of the catalogue cannot be fetched or is not what it should be
     ├── TableError            2   a lookup table is missing, damaged or measured for something else
@@ -55,6 +56,10 @@ class TeacherError(_InputError):
 
 class TextError(_InputError):
     """The text is missing, empty or not text."""
+
+
+class TaskError(_InputError):
+    """There is no such downstream task, or its data does not fit it."""
 
 
 def rounded_up(value: float) -> str:

@@ -9,6 +9,8 @@ from nas_ray.spec._load import (
     is_space,
     load_space,
     load_space_spec,
+    load_task_spec,
+    load_task_specs,
     load_trial,
     parse,
     shipped,
@@ -20,6 +22,7 @@ from nas_ray.spec._search import Scheduler, Search, Searcher
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
 from nas_ray.spec._supernet import Shrink, Supernet
 from nas_ray.spec._tables import Latency, Tabulate
+from nas_ray.spec._task import Fields, Form, Hub, Kind, Metric, Part, Predictions, TaskSpec
 from nas_ray.spec._text import Corpus, Splits, Text, TextSource
 from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
@@ -29,9 +32,16 @@ __all__ = [
     "Corpus",
     "Distill",
     "Extraction",
+    "Fields",
+    "Form",
+    "Hub",
+    "Kind",
     "Latency",
     "Losses",
+    "Metric",
+    "Part",
     "PathSpaceSpec",
+    "Predictions",
     "Range",
     "Retrain",
     "RetrainSearch",
@@ -43,6 +53,7 @@ __all__ = [
     "Splits",
     "Supernet",
     "Tabulate",
+    "TaskSpec",
     "Text",
     "TextSource",
     "Tracking",
@@ -53,6 +64,8 @@ __all__ = [
     "is_space",
     "load_space",
     "load_space_spec",
+    "load_task_spec",
+    "load_task_specs",
     "load_trial",
     "parse",
     "shipped",

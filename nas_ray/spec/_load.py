@@ -18,6 +18,7 @@ import nas_ray
 from nas_ray.errors import SpecError, unknown
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
+from nas_ray.spec._task import TaskSpec
 from nas_ray.spec._trial import TrialSpec
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -101,6 +102,22 @@ def load_space_spec(name: str, base: Path | None = None) -> PathSpaceSpec | Unif
     if kind not in kinds:
         raise SpecError(unknown("kind", kind, kinds), file=_shown(file), key="kind")
     return parse(kinds[kind], data, _shown(file))
+
+
+def load_task_spec(file: Path) -> TaskSpec:
+    """The task that the YAML ``file`` describes.
+
+    Raises:
+        SpecError: as ``load_trial``.
+    """
+    if not os.path.isfile(file):
+        raise SpecError("no such file; accepted: a YAML file that describes a task", file=str(file))
+    return parse(TaskSpec, _read(file), _shown(file))
+
+
+def load_task_specs(file: Path) -> dict[str, TaskSpec]:
+    """The tasks of a YAML ``file`` that holds several, by name."""
+    return {name: parse(TaskSpec, data, f"{_shown(file)}: {name}") for name, data in _read(file).items()}
 
 
 def parse(model: type[Model], data: Mapping[str, Any], file: str) -> Model:
