@@ -2,6 +2,7 @@
 
 from nas_ray.distill._adapt import Adaptation, Predictions, WordFrequencies
 from nas_ray.distill._config import BlockConfig
+from nas_ray.distill._finetune import FinetunedModel, FinetuneJudge, FinetuneJudgeConfig, TaskRows, task_scores
 from nas_ray.distill._judge import (
     AnyJudge,
     AnyJudgeConfig,
@@ -23,6 +24,7 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
+from nas_ray.distill._task_losses import TaskBatch, task_loss, teacher_loss
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
@@ -40,6 +42,9 @@ __all__ = [
     "DocumentJudge",
     "Encoder",
     "ErrorKind",
+    "FinetuneJudge",
+    "FinetuneJudgeConfig",
+    "FinetunedModel",
     "Judge",
     "JudgeConfig",
     "Judged",
@@ -59,6 +64,8 @@ __all__ = [
     "StandAlone",
     "StandAlonePlan",
     "StudentTraining",
+    "TaskBatch",
+    "TaskRows",
     "TeacherOutputs",
     "Trainer",
     "TrainingText",
@@ -79,6 +86,9 @@ __all__ = [
     "shrink_once",
     "step_paths",
     "stratified_sample",
+    "task_loss",
+    "task_scores",
     "teacher_inheritance",
+    "teacher_loss",
     "train",
 ]
