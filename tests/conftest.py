@@ -147,7 +147,9 @@ def train_tokenizer():  # type: ignore[no-untyped-def]
     trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=list(special.values()), show_progress=False)
     tokenizer.train_from_iterator(sample_documents(40, seed=1), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
     names = {f"{key}_token": token for key, token in special.items()}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=128, **names)

@@ -78,12 +78,14 @@ class Hub(Frozen):
 class Predictions(Frozen):
     """The file that a benchmark's server takes."""
 
-    format: Literal["glue", "superglue", "multirc", "squad", "race"]
+    format: Literal["tsv", "jsonl", "multirc", "json"]
     """How predictions are written."""
     file: str
     """Its name."""
     labels: tuple[str | int, ...] = ()
     """What the server calls the classes; their own names if not given."""
+    ratings: tuple[float, float] | None = None
+    """The range that ratings are clipped to."""
 
 
 class TaskSpec(Frozen):
@@ -117,8 +119,12 @@ class TaskSpec(Frozen):
     """The data set of a hub that it reads."""
     files: Mapping[Part, Names] = Field(default_factory=dict)
     """File of each part, with or without its ending; relative to `--data`, or to the YAML file that says so."""
+    folder: str = ""
+    """The benchmark's own folder, where `--data` names one that holds several."""
     columns: tuple[str, ...] = ()
     """Names of the columns of tsv files that have no header."""
+    skip_broken: bool = False
+    """Rows that lack a column are left out, as the benchmark's own readers do; else they are refused."""
     sizes: Mapping[Part, int] = Field(default_factory=dict)
     """Examples of each part, where known."""
     predictions: Predictions | None = None
@@ -135,6 +141,8 @@ class TaskSpec(Frozen):
             raise ValueError(f"kind {self.kind} needs classes: at least two names, each once")
         if (two := _TWO_CLASSES.intersection(self.metrics)) and len(self.classes) != 2:
             raise ValueError(f"the metric {min(two)} needs two classes, the second of which is looked for")
+        if self.kind == "choice" and self.form != "record" and "accuracy" not in self.metrics:
+            raise ValueError("the options have no names to compare answers with; accepted: metrics: [accuracy]")
         if self.embedded is None:
             self._check_source()
         return self

@@ -1,22 +1,31 @@
-"""Downstream tasks: their examples, as token arrays, their scores."""
+"""Downstream tasks: their examples, these as token arrays, scores, and files for the benchmarks' servers."""
 
+from nas_ray.tasks._answers import SpanAnswer, choose_threshold, span_answers
 from nas_ray.tasks._catalogue import catalogue, load_task
 from nas_ray.tasks._encode import Encoded, encode
 from nas_ray.tasks._metrics import measure, score
-from nas_ray.tasks._parts import read_part
+from nas_ray.tasks._parts import parts_of, read_part
 from nas_ray.tasks._predict import Prediction, predict
+from nas_ray.tasks._predictions import write_archive, write_null_probabilities, write_predictions
 from nas_ray.tasks._task import Example, Task
 
 __all__ = [
     "Encoded",
     "Example",
     "Prediction",
+    "SpanAnswer",
     "Task",
     "catalogue",
+    "choose_threshold",
     "encode",
     "load_task",
     "measure",
+    "parts_of",
     "predict",
     "read_part",
     "score",
+    "span_answers",
+    "write_archive",
+    "write_null_probabilities",
+    "write_predictions",
 ]

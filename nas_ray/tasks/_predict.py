@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas_ray.spec import Kind
+from nas_ray.tasks._answers import Logits, span_answers
 from nas_ray.tasks._encode import Encoded
 from nas_ray.tasks._task import Example, Task
 
-Logits = NDArray[np.floating[Any]]
 Prediction = int | float | str | tuple[int, ...]
 """The class or the option by number, the rating, the answer's text, or the class of each word (-1: cut off)."""
 
 
-def predict(task: Task, examples: Sequence[Example], logits: Logits, encoded: Encoded) -> tuple[Prediction, ...]:
+def predict(
+    task: Task,
+    examples: Sequence[Example],
+    logits: Logits,
+    encoded: Encoded,
+    *,
+    answerable: Logits | None = None,
+    threshold: float = 0.0,
+) -> tuple[Prediction, ...]:
     """What ``logits`` say of each example.
 
     ``(rows, classes)`` of classes, ``(rows,)`` or ``(rows, 1)`` of ratings and options, ``(rows, tokens, classes)`` of
-    words.
+    words, ``(rows, tokens, 2)`` of spans. ``answerable`` and ``threshold`` (see ``span_answers``) are those of a task
+    with questions that have no answer.
     """
+    if task.kind == "span":
+        answers = span_answers(examples, np.asarray(logits), encoded, answerable=answerable)
+        return tuple(answer.text(threshold if task.answerable else np.inf) for answer in answers)
     return _READERS[task.kind](examples, np.asarray(logits), encoded)
+
+
+def answer_text(example: Example, prediction: Prediction) -> str:
+    """A predicted answer; of a choice the name of the predicted option."""
+    return prediction if isinstance(prediction, str) else example.names[_number(prediction)]
+
+
+def _number(prediction: Prediction) -> int:
+    assert isinstance(prediction, int), "of an option or a class"
+    return prediction
 
 
 def _classes(_examples: Sequence[Example], logits: Logits, _encoded: Encoded) -> tuple[int, ...]:

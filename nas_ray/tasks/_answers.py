@@ -1,0 +1,110 @@
+"""Answers as spans of a context: read from logits, and when to say that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from nas_ray.tasks._encode import Encoded
+from nas_ray.tasks._task import Example
+from nas_ray.tasks._texts import accepted_texts, answer_f1, answer_match
+
+Logits = NDArray[np.floating[Any]]
+
+_MOST_TOKENS = 30  # of an answer, as BERT's own script has it
+
+
+@dataclass(frozen=True)
+class SpanAnswer:
+    """What a model says of one question."""
+
+    best: tuple[tuple[str, float], ...]
+    """Texts and their scores (logit of the first token plus that of the last), the best first."""
+    null: float
+    """How much likelier it is that there is no answer: log-odds of the head, or the null score less the best."""
+
+    def text(self, threshold: float) -> str:
+        """The answer, empty if ``null`` is above ``threshold``."""
+        return "" if self.null > threshold or not self.best else self.best[0][0]
+
+
+def span_answers(
+    examples: Sequence[Example],
+    logits: Logits,
+    encoded: Encoded,
+    *,
+    answerable: Logits | None = None,
+    n_best: int = 1,
+    most_tokens: int = _MOST_TOKENS,
+) -> tuple[SpanAnswer, ...]:
+    """The ``n_best`` spans of each context.
+
+    ``logits`` ``(rows, tokens, 2)`` are of an answer's first and last token, ``answerable`` ``(rows,)`` those of a head
+    that says whether a window holds the answer; without it the first token stands for no answer.
+    """
+    assert encoded.offsets is not None, "encoded as spans"
+    found: list[list[tuple[float, str]]] = [[] for _ in examples]
+    nulls = np.full(len(examples), np.inf)
+    none = logits[:, 0].sum(axis=1) if answerable is None else -answerable.reshape(len(logits))
+    for row, number in enumerate(encoded.example):
+        context = examples[number].texts[1]
+        spans = _spans(logits[row], encoded.offsets[row], n_best, most_tokens)
+        found[number] += [(score, context[start:end]) for score, start, end in spans]
+        nulls[number] = min(nulls[number], none[row])
+    answers = []
+    for spans_, null in zip(found, nulls, strict=True):
+        best = sorted(spans_, key=lambda span: -span[0])[:n_best]
+        less = best[0][0] if best and answerable is None else 0.0
+        answers.append(SpanAnswer(tuple((text, score) for score, text in best), float(null - less)))
+    return tuple(answers)
+
+
+def choose_threshold(examples: Sequence[Example], answers: Sequence[SpanAnswer], metric: str) -> float:
+    """The threshold of ``null`` with the best mean of ``metric`` (answer_f1 or answer_match).
+
+    For the part that chooses, never for the one that is reported.
+    """
+    score = {"answer_f1": answer_f1, "answer_match": answer_match}[metric]
+    nulls = np.array([answer.null for answer in answers])
+    gain = np.array(
+        [
+            score(answer.text(np.inf), accepted_texts(example)) - score("", accepted_texts(example))
+            for example, answer in zip(examples, answers, strict=True)
+        ]
+    )
+    order = np.argsort(nulls, kind="stable")
+    total = np.concatenate([[0.0], np.cumsum(gain[order])])
+    ordered = nulls[order]
+    ends = np.append(ordered[1:] > ordered[:-1], True)  # of equal ones all are answered or none
+    allowed = np.concatenate([[True], ends])
+    best = int(np.argmax(np.where(allowed, total, -np.inf)))
+    if best == 0:
+        return float(ordered[0] - 1.0)
+    return float(ordered[best - 1] if best == len(ordered) else (ordered[best - 1] + ordered[best]) / 2)
+
+
+def null_probability(answer: SpanAnswer) -> float:
+    """The probability that there is no answer, as SQuAD 2.0's script takes it."""
+    return float(1 / (1 + np.exp(-np.clip(answer.null, -50, 50))))
+
+
+def _spans(
+    logits: Logits, offsets: NDArray[np.int32], n_best: int, most_tokens: int
+) -> Iterator[tuple[float, int, int]]:
+    """Score, first and last character of the best spans of one window, exactly: every pair of tokens is looked at."""
+    held = np.flatnonzero(offsets[:, 1] >= 0)
+    if not len(held):
+        return
+    inside = logits[held[0] : held[-1] + 1].astype(np.float64)
+    ends = np.concatenate([inside[:, 1], np.full(most_tokens - 1, -np.inf)])
+    scores = inside[:, :1] + sliding_window_view(ends, most_tokens)  # (first token, tokens - 1)
+    best = np.argsort(-scores, axis=None, kind="stable")[:n_best] if n_best > 1 else [scores.argmax()]
+    for first, more in zip(*np.unravel_index(best, scores.shape), strict=True):
+        if np.isfinite(scores[first, more]):
+            start, end = offsets[held[0] + first, 0], offsets[held[0] + first + more, 1]
+            yield float(scores[first, more]), int(start), int(end)

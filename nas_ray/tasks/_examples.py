@@ -1,0 +1,135 @@
+"""Rows as examples: columns found, labels read, everything that does not fit refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from nas_ray.errors import TaskError
+from nas_ray.spec import Fields, Part
+from nas_ray.tasks._files import Record
+from nas_ray.tasks._forms import LAYOUTS
+from nas_ray.tasks._targets import target_of
+from nas_ray.tasks._task import Example, Target, Task
+
+
+class _MissingColumn(TaskError):
+    """A row has no such column."""
+
+
+def examples_of(task: Task, part: Part, records: Iterable[Record]) -> tuple[Example, ...]:
+    """The examples that ``records`` hold. Those of the part ``server`` have no targets, all others must have one.
+
+    Raises:
+        TaskError: a column is missing, a label is missing or unknown, or there is no example.
+    """
+    found: list[Example] = []
+    place = task.source
+    for place, row in _rows(task, records):
+        try:
+            found.append(_example(task, part, row, len(found)))
+        except _MissingColumn as error:
+            if not (found and task.skip_broken):
+                raise TaskError(f"{place}: {error}") from error
+        except (TaskError, ValueError) as error:
+            raise TaskError(f"{place}: {error}") from error
+    if not found:
+        raise TaskError(f"task '{task.name}': the part '{part}' is empty; accepted: at least one example in {place}.")
+    return tuple(_with_ids(found))
+
+
+def check_classes(task: Task, examples: Iterable[Example]) -> None:
+    """Refuse training examples among which a class has none.
+
+    Raises:
+        TaskError: names the classes.
+    """
+    if task.kind not in ("single", "pair", "token"):
+        return
+    numbers: set[float] = set()
+    for example in examples:
+        target = example.target
+        numbers.update(target if isinstance(target, tuple) else (target,))  # type: ignore[arg-type]
+    if missing := [name for number, name in enumerate(task.classes) if number not in numbers]:
+        raise TaskError(
+            f"task '{task.name}': no training example of {', '.join(missing)}; accepted: examples of every class, or "
+            "classes without these."
+        )
+
+
+def _rows(task: Task, records: Iterable[Record]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Rows in the columns that the task's ``fields`` name, and where they stand."""
+    if task.form is None:
+        yield from ((record.place, record.fields) for record in records)
+        return
+    layout = LAYOUTS[task.form]
+    for record in records:
+        try:
+            for row in layout.rows(record.fields):
+                for column in layout.needs:
+                    _find(row, (column,))
+                yield record.place, {**row, **layout.prepare(row)}
+        except TaskError as error:
+            raise TaskError(f"{record.place}: {error}") from error
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise TaskError(f"{record.place}: not laid out as {task.form} is: {error!r}") from error
+
+
+def _example(task: Task, part: Part, row: Mapping[str, Any], number: int) -> Example:
+    fields = task.fields
+    assert fields is not None, "the spec has them where it names files or a hub"
+    texts = _texts(task, row, fields)
+    first = " ".join(texts) if task.kind == "token" else texts[0]
+    return Example(
+        id=_optional(row, fields.id, str(number)),
+        texts=texts,
+        target=None if part == "server" else _target(task, row, fields, texts),
+        group=_optional(row, fields.group, first),
+        names=tuple(row.get("names", ())),
+        answers=tuple(row.get("answers") or ()) if task.form == "record" else (),
+    )
+
+
+def _texts(task: Task, row: Mapping[str, Any], fields: Fields) -> tuple[str, ...]:
+    values = [row[_find(row, names)] for names in fields.texts]
+    if task.kind == "token":
+        return tuple(values[0].split() if isinstance(values[0], str) else map(str, values[0]))
+    options = [row[_find(row, names)] for names in fields.options]
+    if len(options) == 1:
+        options = list(options[0])
+    texts = (*values, *options)
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        raise TaskError(f"found {wrong[0]!r} for a text; accepted: text")
+    return texts
+
+
+def _target(task: Task, row: Mapping[str, Any], fields: Fields, texts: tuple[str, ...]) -> Target:
+    label = fields.label or ("label",)
+    start = row.get(_find(row, fields.start)) if fields.start else None
+    target = target_of(task, row[_find(row, label)], texts, start)
+    if target is None:
+        raise TaskError("no label; accepted: labelled examples, or unlabelled ones as the part 'server'")
+    return target
+
+
+def _find(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The first of ``names`` that is a column."""
+    for name in names:
+        if name in row:
+            return name
+    raise _MissingColumn(f"no column {' or '.join(names)} (found: {', '.join(map(str, row))})")
+
+
+def _optional(row: Mapping[str, Any], names: tuple[str, ...] | None, default: str) -> str:
+    return next((str(row[name]) for name in names or () if name in row), default)
+
+
+def _with_ids(examples: Iterable[Example]) -> Iterator[Example]:
+    """Ids that repeat are numbered: questions of one article, say."""
+    seen = Counter[str]()
+    for example in examples:
+        number = seen[example.id]
+        seen[example.id] += 1
+        yield replace(example, id=f"{example.id}-{number}") if number else example

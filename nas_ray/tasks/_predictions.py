@@ -1,0 +1,101 @@
+"""Predictions as the benchmarks' servers take them.
+
+GLUE takes a zip file of tab-separated files, one a task; SuperGLUE one of json lines; SQuAD and RACE one json file that
+gives each question its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas_ray._files import replace_file, write_text
+from nas_ray.spec import Predictions
+from nas_ray.tasks._answers import SpanAnswer, null_probability
+from nas_ray.tasks._predict import Prediction, answer_text
+from nas_ray.tasks._task import Example, Task
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # equal predictions make equal archives
+
+
+def write_predictions(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], folder: Path) -> Path:
+    """Write the file that the benchmark's server takes into ``folder``; of a user's own task a table.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    form = task.predictions or Predictions(format="tsv", file=f"{task.name}.tsv")
+    said = [_said(task, form, *pair) for pair in zip(examples, predictions, strict=True)]
+    write_text(folder / form.file, _WRITERS[form.format]([example.id for example in examples], said))
+    return folder / form.file
+
+
+def write_null_probabilities(examples: Sequence[Example], answers: Sequence[SpanAnswer], file: Path) -> None:
+    """Write the probability that a question has no answer, as SQuAD 2.0's script takes it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    found = {e.id: null_probability(answer) for e, answer in zip(examples, answers, strict=True)}
+    write_text(file, json.dumps(found))
+
+
+def write_archive(files: Iterable[Path], archive: Path) -> None:
+    """The zip file that GLUE and SuperGLUE take: the files of all tasks, side by side.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replace_file(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in files:
+            packed.writestr(zipfile.ZipInfo(file.name, _DATE), file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _said(task: Task, form: Predictions, example: Example, prediction: Prediction) -> Any:
+    """A prediction as files have it."""
+    if task.kind == "regression":
+        low, high = form.ratings or (float("-inf"), float("inf"))
+        return round(min(max(float(prediction), low), high), 3)  # type: ignore[arg-type]
+    if isinstance(prediction, tuple):
+        return " ".join(task.classes[number] if number >= 0 else "-" for number in prediction)
+    if isinstance(prediction, str) or example.names:
+        return answer_text(example, prediction)
+    names = form.labels or task.classes
+    return names[int(prediction)] if names else int(prediction)
+
+
+def _tsv(ids: Sequence[str], said: Sequence[Any]) -> str:
+    rows = (f"{name}\t{value}\n" for name, value in zip(ids, said, strict=True))
+    return "index\tprediction\n" + "".join(rows)
+
+
+def _jsonl(ids: Sequence[str], said: Sequence[Any]) -> str:
+    return "".join(json.dumps({"idx": int(i), "label": label}) + "\n" for i, label in zip(ids, said, strict=True))
+
+
+def _multirc(ids: Sequence[str], said: Sequence[Any]) -> str:
+    """A line a paragraph: its questions, and of each its answers."""
+    paragraphs: dict[int, dict[int, list[dict[str, Any]]]] = {}
+    for name, label in zip(ids, said, strict=True):
+        paragraph, question, answer = map(int, name.split("-"))
+        paragraphs.setdefault(paragraph, {}).setdefault(question, []).append({"idx": answer, "label": label})
+    lines = (
+        {"idx": number, "passage": {"questions": [{"idx": q, "answers": answers} for q, answers in questions.items()]}}
+        for number, questions in paragraphs.items()
+    )
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _json(ids: Sequence[str], said: Sequence[Any]) -> str:
+    return json.dumps(dict(zip(ids, said, strict=True)), ensure_ascii=False)
+
+
+_WRITERS: Mapping[str, Callable[[Sequence[str], Sequence[Any]], str]] = {
+    "tsv": _tsv,
+    "jsonl": _jsonl,
+    "multirc": _multirc,
+    "json": _json,
+}

@@ -1,0 +1,107 @@
+"""Labels as they stand in files, as what is to be predicted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nas_ray.errors import TaskError
+from nas_ray.spec import Kind
+from nas_ray.tasks._task import Answer, Target, Task
+
+_MISSING = (None, "", "-", "-1", -1)
+
+
+def target_of(task: Task, label: Any, texts: Sequence[str], start: Any) -> Target:
+    """The target that ``label`` means; None if there is no label.
+
+    ``texts`` are those of the example, ``start`` is where an answer in plain text begins.
+
+    Raises:
+        TaskError: it is none of what the task accepts.
+    """
+    return _READERS[task.kind](task, label, texts, start)
+
+
+def _class(task: Task, label: Any, _texts: Sequence[str], _start: Any) -> Target:
+    return _number(label, task.classes, len(task.classes))
+
+
+def _number(label: Any, names: Sequence[str], count: int) -> float | None:
+    """A name, or the number of one."""
+    if isinstance(label, bool):
+        label = str(label)
+    if isinstance(label, str) and (label := label.strip()) in names:
+        return float(names.index(label))
+    if label in _MISSING:
+        return None
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not (0 <= number < count and number.is_integer()):
+        accepted = f"{', '.join(names)}, or " if names else ""
+        raise TaskError(f"unknown label '{label}'; accepted: {accepted}0 to {count - 1}")
+    return number
+
+
+def _rating(_task: Task, label: Any, _texts: Sequence[str], _start: Any) -> Target:
+    if label in (None, ""):
+        return None
+    try:
+        return float(label)
+    except (TypeError, ValueError):
+        raise TaskError(f"the label '{label}' is no number; accepted: a rating") from None
+
+
+def _option(task: Task, label: Any, texts: Sequence[str], _start: Any) -> Target:
+    return _number(label, task.classes, len(texts) - 1)
+
+
+def _answers(task: Task, label: Any, texts: Sequence[str], start: Any) -> Target:
+    """Answers as the hub has them, as SQuAD's files have them, or one text that begins at ``start``."""
+    if label is None:
+        return None
+    if isinstance(label, str) and label.lstrip().startswith("{"):
+        label = json.loads(label)  # a mapping in a cell of a table
+    if isinstance(label, str):
+        found = [(label, _place(label, texts[1], start))] if label else []
+    elif isinstance(label, Mapping):
+        found = list(zip(label["text"], map(int, label["answer_start"]), strict=True))
+    else:
+        found = [(answer["text"], int(answer["answer_start"])) for answer in label]
+    if not found and not task.answerable:
+        raise TaskError("a question without an answer; accepted: one with an answer, or a task with answerable: true")
+    return tuple(_checked(answer, texts[1]) for answer in found)
+
+
+def _place(text: str, context: str, start: Any) -> int:
+    return context.find(text) if start in (None, "") else int(start)
+
+
+def _checked(answer: Answer, context: str) -> Answer:
+    text, start = answer
+    if start < 0 or start + len(text) > len(context):
+        raise TaskError(f"the answer '{text}' does not lie in its context at character {start}")
+    return answer
+
+
+def _tags(task: Task, label: Any, texts: Sequence[str], _start: Any) -> Target:
+    if label in (None, "", []):
+        return None
+    labels = label.split() if isinstance(label, str) else label
+    if len(labels) != len(texts):
+        raise TaskError(f"{len(labels)} labels for {len(texts)} words; accepted: one a word")
+    numbers = [_number(one, task.classes, len(task.classes)) for one in labels]
+    return None if None in numbers else tuple(int(number) for number in numbers if number is not None)
+
+
+_READERS: Mapping[Kind, Callable[[Task, Any, Sequence[str], Any], Target]] = {
+    "single": _class,
+    "pair": _class,
+    "regression": _rating,
+    "choice": _option,
+    "span": _answers,
+    "token": _tags,
+}
