@@ -18,6 +18,7 @@ from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
 from nas_ray.report._students import students_table
+from nas_ray.report._tasks import finetuned_lines, finetuned_table
 from nas_ray.report._teachers import adapted_table
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "comparison_table",
     "export_table",
     "extraction_table",
+    "finetuned_lines",
+    "finetuned_table",
     "front_table",
     "rows_table",
     "solved_table",

@@ -3,6 +3,7 @@
 from nas_ray.spec._adapt import Adapt
 from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._extraction import Extraction
+from nas_ray.spec._finetune import Finetune, FinetuneSearch
 from nas_ray.spec._load import (
     edit,
     find,
@@ -33,6 +34,8 @@ __all__ = [
     "Distill",
     "Extraction",
     "Fields",
+    "Finetune",
+    "FinetuneSearch",
     "Form",
     "Hub",
     "Kind",

@@ -159,7 +159,7 @@ class Context:
             else:
                 name = tracked_as(self.run.run_id, part)
                 self._trackers[part] = MlflowTracker(
-                    tracking_uri(self.spec, self.run.storage),
+                    tracking_uri(self.spec.tracking, self.run.storage),
                     spec.experiment or self.spec.name,
                     name,
                     name,

@@ -9,9 +9,11 @@ from pathlib import Path
 from nas_ray.assets import CATALOGUE
 from nas_ray.spec import (
     Adapt,
+    Finetune,
     PathSpaceSpec,
     Retrain,
     TextSource,
+    Tracking,
     TrialSpec,
     UniformSpaceSpec,
     edit,
@@ -67,16 +69,25 @@ def adapt_spec(overrides: Sequence[str] = ()) -> Adapt:
     return spec.model_copy(update={"text": text})
 
 
+def finetune_spec(overrides: Sequence[str] = ()) -> Finetune:
+    """The settings of a fine-tuning after ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    return edit(Finetune(), overrides)
+
+
 def absolute_teacher(name: str) -> str:
     """A teacher's name; that of a folder by absolute path."""
     return name if name in CATALOGUE else _local(name)
 
 
-def tracking_uri(spec: TrialSpec, storage: Path) -> str:
-    """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
+def tracking_uri(tracking: Tracking, storage: Path) -> str:
+    """The URI that a spec names, else MLflow's own environment variable, else a database beside the runs."""
     from nas_ray.tracking import local_uri
 
-    return spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
+    return tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
 
 
 def tracked_as(run_id: str, part: str = "") -> str:

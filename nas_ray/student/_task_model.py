@@ -143,6 +143,12 @@ def task_logits(model: Any, kind: HeadKind, ids: Tensor, mask: Tensor, types: Te
     return output.logits  # type: ignore[no-any-return]
 
 
+def backbone_sizes(model: Any) -> tuple[int, int]:
+    """Weights of the encoder of ``model``, and those behind its embedding; no head, no pooler."""
+    sizes = {name: p.numel() for name, p in model.base_model.named_parameters() if not name.startswith("pooler.")}
+    return sum(sizes.values()), sum(size for name, size in sizes.items() if not name.startswith("embedding"))
+
+
 def _is_path_student(folder: Path) -> bool:
     file = folder / "config.json"
     if not file.is_file():
