@@ -1,4 +1,4 @@
-"""What a spec or a space is, in words and figures: ``nas-ray check`` and ``nas-ray spaces``."""
+"""What a spec, a space or a task is, in words and figures: ``nas-ray check``, ``nas-ray spaces``, ``nas-ray tasks``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nas_ray.spec import (
     UniformSpaceSpec,
     find,
     is_space,
+    is_task,
     load_space,
     load_space_spec,
     load_trial,
@@ -26,14 +27,42 @@ def spaces() -> list[dict[str, Any]]:
     return [_space_facts(load_space_spec(name)) for name in shipped("search_spaces")]
 
 
+def tasks() -> list[dict[str, Any]]:
+    """The shipped downstream tasks: what is predicted and how it is scored, sizes and source. Nothing is fetched."""
+    from nas_ray.tasks import catalogue
+
+    return [task_facts(name) for name in catalogue()]
+
+
+def task_facts(name: str) -> dict[str, Any]:
+    """One task, of the catalogue or of a YAML file.
+
+    Raises:
+        TaskError: no such task. SpecError: the file does not describe one.
+    """
+    from nas_ray.tasks import load_task, parts_of
+
+    task = load_task(name)
+    facts = task.model_dump(mode="json", include={"name", "title", "group", "kind", "classes", "metrics", "max_length"})
+    more = task.model_dump(mode="json", include={"answerable", "trained_on", "fields", "folder", "files", "sizes"})
+    server = task.predictions.file if task.predictions is not None else None
+    return {**facts, "source": task.source, "parts": list(parts_of(task)), **more, "predictions": server}
+
+
 def check(file: str) -> str:
-    """Check a trial spec or a space file; returns a few lines that say what it is.
+    """Check a trial spec, a space file or a task file; returns a few lines that say what it is.
 
     Neither the teacher nor the text is looked for: they may be on another machine.
 
     Raises:
         SpecError: the file is missing, no YAML, or something in it is not accepted.
     """
+    if is_task(file):
+        facts = task_facts(file)
+        return (
+            f"{file}: task '{facts['name']}', kind {facts['kind']}\n"
+            f"  metrics {', '.join(facts['metrics'])}; parts {', '.join(facts['parts'])}"
+        )
     if is_space(file):
         space = load_space(file)
         return "\n".join([f"{file}: search space '{space.name}', kind {space.kind}", *_space_lines(space)])

@@ -7,7 +7,7 @@
 (``nas_ray.search`` is the folder of searchers, so the functions stand here.)
 """
 
-from nas_ray._describe import check, spaces
+from nas_ray._describe import check, spaces, task_facts, tasks
 from nas_ray.api._export import export
 from nas_ray.api._results import front, load_report, status, tracking_place, tracking_view
 from nas_ray.api._runs import evaluate, rank, report, resume, search, sync
@@ -36,6 +36,8 @@ __all__ = [
     "spaces",
     "status",
     "sync",
+    "task_facts",
+    "tasks",
     "tracking_place",
     "tracking_view",
 ]

@@ -39,6 +39,7 @@ for _command in (
     _supplies.profile,
     _supplies.spaces,
     _supplies.trials,
+    _supplies.tasks,
     _supplies.check,
     _supplies.assets,
 ):

@@ -1,4 +1,4 @@
-"""Commands about what a search starts from: spaces, trials, assets, latency tables; checking files."""
+"""Commands about what there is: spaces, trials, tasks, assets, latency tables; checking files."""
 
 from __future__ import annotations
 
@@ -90,9 +90,24 @@ def trials() -> None:
 
 
 @click.command()
+@click.argument("name", required=False)
+@JSON_OPTION
+def tasks(name: str | None, as_json: bool) -> None:
+    """The downstream tasks, or all about the task NAME, which may be your own YAML file."""
+    from nas_ray import api
+    from nas_ray.report import task_table, tasks_table
+
+    found = api.tasks() if name is None else api.task_facts(name)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    terminal().show(tasks_table(found) if isinstance(found, list) else task_table(found))
+
+
+@click.command()
 @click.argument("file")
 def check(file: str) -> None:
-    """Check the trial spec or search space FILE."""
+    """Check the trial spec, search space or task FILE."""
     from nas_ray import api
 
     click.echo(api.check(file))

@@ -1,5 +1,6 @@
 """Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
 
+from nas_ray.report._catalogue import task_table, tasks_table
 from nas_ray.report._console import comparison_table, front_table, rows_table, solved_table, spaces_table, stage_line
 from nas_ray.report._data import (
     BlockTraining,
@@ -44,6 +45,8 @@ __all__ = [
     "spaces_table",
     "stage_line",
     "students_table",
+    "task_table",
+    "tasks_table",
     "write_figure",
     "write_html",
 ]

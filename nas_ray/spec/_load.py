@@ -18,7 +18,7 @@ import nas_ray
 from nas_ray.errors import SpecError, unknown
 from nas_ray.space import PathSpace, UniformSpace
 from nas_ray.spec._space import PathSpaceSpec, UniformSpaceSpec
-from nas_ray.spec._task import TaskSpec
+from nas_ray.spec._task import Kind, TaskSpec
 from nas_ray.spec._trial import TrialSpec
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -85,6 +85,14 @@ def is_space(name: str) -> bool:
     if name in shipped("trials"):
         return False
     return name in shipped("search_spaces") or "kind" in _read(find(name, "trials", "trial spec"))
+
+
+def is_task(name: str) -> bool:
+    """Whether ``name`` is a file that describes a downstream task."""
+    if not ("/" in name or Path(name).suffix):
+        return False
+    data = _read(find(name, "trials", "trial spec"))
+    return "metrics" in data or data.get("kind") in get_args(Kind)
 
 
 def load_space_spec(name: str, base: Path | None = None) -> PathSpaceSpec | UniformSpaceSpec:

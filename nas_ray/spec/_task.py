@@ -45,14 +45,16 @@ def _names(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
 """One name, or several of which the first that is there counts."""
+Columns = Annotated[tuple[Names, ...], BeforeValidator(_names)]
+"""Some columns, or one."""
 
 
 class Fields(Frozen):
     """The columns of a data set."""
 
-    texts: tuple[Names, ...] = Field(min_length=1, max_length=2)
+    texts: Columns = Field(min_length=1, max_length=2)
     """One text, or two; of a choice the text before the options; of a span the question and the context."""
-    options: tuple[Names, ...] = ()
+    options: Columns = ()
     """Of a choice: one column that holds a list, or a column for each option."""
     label: Names | None = None
     """The class by name or number, the rating, the number of the right option, the answers, or a class a word."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas_ray.data import NOT_HIDDEN
 from nas_ray.errors import TaskError
 from nas_ray.spec import Kind
-from nas_ray.tasks._rows import Row, padded
+from nas_ray.tasks._rows import Row, padded, row_of
 from nas_ray.tasks._task import Example, Task
 from nas_ray.tasks._windows import windows
 
@@ -96,7 +96,7 @@ def _plain(_task: Task, examples: Sequence[Example], tokenizer: Any, length: int
     columns = [list(texts) for texts in zip(*(example.texts for example in examples), strict=True)]
     encodings = tokenizer(*columns, truncation=True, max_length=length).encodings
     for number, (example, encoding) in enumerate(zip(examples, encodings, strict=True)):
-        yield Row(number, encoding.ids, encoding.type_ids, example.target, bool(encoding.overflowing))
+        yield row_of(number, encoding, example.target)
 
 
 def _options(_task: Task, examples: Sequence[Example], tokenizer: Any, length: int) -> Iterator[Row]:
@@ -106,7 +106,7 @@ def _options(_task: Task, examples: Sequence[Example], tokenizer: Any, length: i
     encodings = tokenizer(list(firsts), list(options), truncation=True, max_length=length).encodings
     rights = (right for example in examples for right in _right(example))
     for owner, encoding, right in zip(owners, encodings, rights, strict=True):
-        yield Row(owner, encoding.ids, encoding.type_ids, right, bool(encoding.overflowing))
+        yield row_of(owner, encoding, right)
 
 
 def _right(example: Example) -> list[int | None]:
@@ -127,7 +127,7 @@ def _words(_task: Task, examples: Sequence[Example], tokenizer: Any, length: int
         begins = np.where(words == np.concatenate([[-1], words[:-1]]), -1, words).astype(np.int32)
         classes = np.array([NOT_HIDDEN] * len(example.texts) if example.target is None else example.target)
         target = np.where(begins >= 0, classes[begins], NOT_HIDDEN)
-        yield Row(number, encoding.ids, encoding.type_ids, target, bool(encoding.overflowing), begins)
+        yield row_of(number, encoding, target, extra=begins)
 
 
 _ENCODERS: Mapping[Kind, Callable[[Task, Sequence[Example], Any, int], Iterator[Row]]] = {

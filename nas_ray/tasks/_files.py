@@ -85,14 +85,14 @@ def read_hub(path: str, config: str | None, split: str, label: Sequence[str]) ->
         for column, feature in data.features.items()
         if column in label and isinstance(feature, datasets.ClassLabel)
     }
-    for number, row in enumerate(data):
+    for number, row in enumerate(data, 1):
         names = {column: known[row[column]] for column, known in named.items() if row[column] not in (None, -1)}
         yield Record(f"{name}: {split}, row {number}", {**row, **names})
 
 
 def _checked(path: Path, read: Callable[[Path], Iterable[Fields]]) -> Iterator[Record]:
     try:
-        for number, row in enumerate(read(path)):
+        for number, row in enumerate(read(path), 1):
             if not isinstance(row, Mapping):
                 raise TaskError(f"{path}: row {number}: found {type(row).__name__}; accepted: named columns.")
             yield Record(f"{path}: row {number}", row)
@@ -105,7 +105,10 @@ def _checked(path: Path, read: Callable[[Path], Iterable[Fields]]) -> Iterator[R
 def _csv(path: Path) -> Iterator[Fields]:
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.DictReader(file)
+        for row in csv.DictReader(file):
+            if None in row:
+                raise ValueError(f"more cells than the header has, from {row[None][0]!r} on")
+            yield row
 
 
 def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Fields]:

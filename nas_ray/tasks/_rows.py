@@ -16,13 +16,22 @@ class Row:
 
     example: int
     """Its number among those that were asked for."""
-    ids: Sequence[int]
-    type_ids: Sequence[int]
+    ids: NDArray[np.int32]
+    type_ids: NDArray[np.uint8]
     target: Any
     is_cut: bool
     """Whether its text is longer than the row."""
     extra: NDArray[np.int32] | None = None
     """A number, or several, for each token."""
+
+
+def row_of(
+    example: int, encoding: Any, target: Any, *, is_cut: bool | None = None, extra: NDArray[np.int32] | None = None
+) -> Row:
+    """The row that a tokenizer's ``encoding`` makes; if not said, it is cut where the encoding has something left."""
+    ids = np.array(encoding.ids, dtype=np.int32)
+    types = np.array(encoding.type_ids, dtype=np.uint8)
+    return Row(example, ids, types, target, bool(encoding.overflowing) if is_cut is None else is_cut, extra)
 
 
 def padded(rows: Sequence[Any], value: int, dtype: Any) -> NDArray[Any]:

@@ -23,13 +23,13 @@ class Task(TaskSpec):
 
     @property
     def source(self) -> str:
-        """Where examples come from, in words."""
+        """Where examples come from: local files, nas_ray's own assets, or a hub's data set with its configuration."""
         if self.data is not None:
             return str(self.data)
         if self.embedded is not None:
-            return f"embedded: {self.embedded}"
+            return "assets"
         assert self.hub is not None, "load_task gives files a folder"
-        return f"hub: {self.hub.path}" + (f", {self.hub.config}" if self.hub.config else "")
+        return self.hub.path + (f", {self.hub.config}" if self.hub.config else "")
 
 
 @dataclass(frozen=True)

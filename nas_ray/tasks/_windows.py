@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_ray.data import NOT_HIDDEN
-from nas_ray.tasks._rows import Row
+from nas_ray.tasks._rows import Row, row_of
 from nas_ray.tasks._task import Example, Task
 
 _QUESTION_TOKENS = 64  # as BERT's own script has it
@@ -42,8 +42,7 @@ def windows(task: Task, examples: Sequence[Example], tokenizer: Any, max_length:
         offsets = [context_offsets(encoding) for encoding in encodings]
         targets = _targets(offsets, example.target)
         for encoding, place, target in zip(encodings, offsets, targets, strict=True):
-            is_cut = cut[number] != example.texts[0]
-            yield Row(number, encoding.ids, encoding.type_ids, target, is_cut, place)
+            yield row_of(number, encoding, target, is_cut=cut[number] != example.texts[0], extra=place)
 
 
 def context_offsets(encoding: Any) -> Offsets:

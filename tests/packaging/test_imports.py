@@ -37,6 +37,7 @@ print("loaded:", sorted(heavy), file=sys.stderr)
         "command('search', '--help')",
         "command('export', '--help')",
         "command('adapt-teacher', '--help')",
+        "command('tasks')",
     ],
 )
 def test_loads_nothing_heavy(statement: str) -> None:

@@ -80,7 +80,18 @@ def _mrpc(root: Path) -> None:
 
 
 def _stsb(root: Path) -> None:
-    header = "index genre filename year old_index source1 source2 sentence1 sentence2 score".split()
+    header = [
+        "index",
+        "genre",
+        "filename",
+        "year",
+        "old_index",
+        "source1",
+        "source2",
+        "sentence1",
+        "sentence2",
+        "score",
+    ]
     _glue(
         root / "GLUE" / "STS-B", header,
         lambda k: [k, "main-news", "MSRvid", 2012, k, "none", "none", _sentence(k), "A boat.", f"{k % 6}.000"],
@@ -90,7 +101,7 @@ def _stsb(root: Path) -> None:
 
 def _qqp(root: Path) -> None:
     folder = root / "GLUE" / "QQP"
-    header = "id qid1 qid2 question1 question2 is_duplicate".split()
+    header = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
     for part in ("train", "dev"):
         rows = [(k, 2 * k, 2 * k + 1, _sentence(k), "What left?", k % 2) for k in range(ROWS[part])]
         write_tsv(folder / f"{part}.tsv", header, rows)
@@ -101,10 +112,17 @@ def _qqp(root: Path) -> None:
 
 
 def _mnli(root: Path) -> None:
-    names = "entailment neutral contradiction".split()
-    start = (
-        "index promptID pairID genre sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse"
-    ).split()
+    names = ["entailment", "neutral", "contradiction"]
+    start = [
+        "index",
+        "promptID",
+        "pairID",
+        "genre",
+        "sentence1_binary_parse",
+        "sentence2_binary_parse",
+        "sentence1_parse",
+        "sentence2_parse",
+    ]
     header = [*start, "sentence1", "sentence2", "label1", "gold_label"]
     folder = root / "GLUE" / "MNLI"
 
