@@ -1,4 +1,4 @@
-"""What trains models on tasks: finetune."""
+"""What trains models on tasks: finetune, compare."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_ray.stages import Console, Silent, absolute_teacher, finetune_spec
+from nas_ray.stages import Console, Silent, absolute_teacher, finetune_spec, remember_command
 
 
 def finetune(
@@ -45,11 +45,61 @@ def finetune(
     from nas_ray.tasks import load_task
 
     spec, shown = finetune_spec(overrides), console or Silent()
-    named = ("--task", task, *(() if data is None else ("--data", str(data))))
     known = [None if name is None else find_task_model(str(name)) for name in (teacher, start)]
+    named = ("--task", task, *(() if data is None else ("--data", str(data))))
     inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec, shown, *known)
-    workers = Workers(spec.executor == "local", address, shown)
-    try:
-        return read_finetuned(Finetuning(inputs, Path(storage), workers).run())
-    finally:
-        workers.close()
+    with Workers(spec.executor == "local", address, shown) as workers:
+        wanted = Finetuning(inputs, Path(storage), workers)
+        remember_command(wanted.command)
+        return read_finetuned(wanted.run())
+
+
+def compare(
+    models: Sequence[str],
+    tasks: Sequence[str],
+    *,
+    data: str | Path | None = None,
+    teacher: str | None = None,
+    overrides: Sequence[str] = (),
+    storage: str | Path = "runs",
+    address: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train every model on every task in one way, and measure sizes, FLOPs and latency; resumable.
+
+    Args:
+        models, tasks, overrides, storage, address: as of ``finetune``. data: a folder with the local files of all tasks
+            that are not embedded. teacher: a model that is fine-tuned on each task first and teaches the others.
+
+    Returns:
+        What ``comparison.json`` says, and its ``folder``, which has a table and a figure too. Fine-tunings that are
+        finished are not done again, whoever asked for them.
+
+    Raises:
+        As ``finetune``.
+    """
+    from nas_ray.stages._task_trials import Workers
+    from nas_ray.stages.compare import Comparing, NamedTask, compare_command, read_comparison
+    from nas_ray.tasks import catalogue, load_task
+
+    def named(task: str) -> NamedTask:
+        own = None if task not in catalogue() or catalogue()[task].embedded else data
+        return NamedTask(load_task(task, own), ("--task", task, *(() if own is None else ("--data", str(own)))))
+
+    spec, shown = finetune_spec(overrides), console or Silent()
+    options = {"--tasks": ",".join(tasks), "--data": data, "--teacher": teacher, "--storage": storage}
+    words = [str(w) for name, value in {**options, "--address": address}.items() if value for w in (name, value)]
+    command = compare_command(models, words, spec)
+    remember_command(command)
+    with Workers(spec.executor == "local", address, shown) as workers:
+        comparing = Comparing(
+            models=tuple(map(absolute_teacher, models)),
+            tasks=tuple(map(named, tasks)),
+            spec=spec,
+            storage=Path(storage),
+            workers=workers,
+            console=shown,
+            command=command,
+            teacher=None if teacher is None else absolute_teacher(teacher),
+        )
+        return read_comparison(comparing.run())

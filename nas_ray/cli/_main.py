@@ -35,6 +35,7 @@ for _command in (
     _teachers.adapt_teacher,
     _students.retrain,
     _tasks.finetune,
+    _tasks.compare,
     _export.export,
     _supplies.profile,
     _supplies.spaces,

@@ -1,4 +1,4 @@
-"""Commands about tasks: finetune."""
+"""Commands that train models on tasks: finetune, compare."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _STORAGE_OPTION = click.option(
 _SET_OPTION = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the training, such as learning_rate=2e-4."
 )
+_SEARCH_OPTION = click.option(
+    "--search", is_flag=True, help="Search learning rate, batch, warm-up and weight decay first."
+)
 _SEEDS_OPTION = click.option("--seeds", type=click.IntRange(1), metavar="N", help="Trainings, each with its own seed.")
 
 
@@ -24,7 +27,7 @@ _SEEDS_OPTION = click.option("--seeds", type=click.IntRange(1), metavar="N", hel
 @click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Local files of the task.")
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="DIR", help="Learn from a fine-tuned model too.")
 @click.option("--start", type=click.Path(path_type=Path), metavar="DIR", help="Begin with another task's result.")
-@click.option("--search", is_flag=True, help="Search learning rate, batch, warm-up and weight decay first.")
+@_SEARCH_OPTION
 @_SEEDS_OPTION
 @_STORAGE_OPTION
 @_SET_OPTION
@@ -50,14 +53,13 @@ def finetune(
     from nas_ray import api
 
     console = None if as_json else terminal()
-    settings = [*(["search={}"] if search else []), *([f"seeds={seeds}"] if seeds else []), *overrides]
     found = api.finetune(
         model,
         task,
         data=data,
         teacher=teacher,
         start=start,
-        overrides=settings,
+        overrides=_settings(search, seeds, overrides),
         storage=storage,
         address=address,
         console=console,
@@ -70,3 +72,51 @@ def finetune(
     console.show(finetuned_table(found))
     for line in finetuned_lines(found):
         console.say(line)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--tasks", required=True, metavar="NAMES", help="Names of `nas-ray tasks` or YAML files, with commas.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Local files of all that need some.")
+@click.option("--teacher", metavar="MODEL", help="Fine-tuned on each task first; the others learn from it too.")
+@_SEARCH_OPTION
+@_SEEDS_OPTION
+@_STORAGE_OPTION
+@_SET_OPTION
+@ADDRESS_OPTION
+@JSON_OPTION
+def compare(
+    models: tuple[str, ...],
+    tasks: str,
+    data: Path | None,
+    teacher: str | None,
+    search: bool,
+    seeds: int | None,
+    storage: str,
+    overrides: tuple[str, ...],
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Train every MODEL on every task in one way, and print scores, sizes and speed side by side.
+
+    Interrupted, the same command goes on where it was; fine-tunings that are finished are not done again.
+    """
+    from nas_ray import api
+
+    console = None if as_json else terminal()
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    settings = _settings(search, seeds, overrides)
+    found = api.compare(
+        models, names, data=data, teacher=teacher, overrides=settings, storage=storage, address=address, console=console
+    )
+    if console is None:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from nas_ray.report import compared_table
+
+    console.show(compared_table(found))
+    console.say(f"files    {found['folder']} (comparison.json, comparison.md, comparison.png)")
+
+
+def _settings(search: bool, seeds: int | None, overrides: tuple[str, ...]) -> list[str]:
+    return [*(["search={}"] if search else []), *([f"seeds={seeds}"] if seeds else []), *overrides]

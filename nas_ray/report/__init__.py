@@ -1,6 +1,7 @@
 """Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
 
 from nas_ray.report._catalogue import task_table, tasks_table
+from nas_ray.report._compared import compared_markdown, compared_table, write_compared_figure
 from nas_ray.report._console import comparison_table, front_table, rows_table, solved_table, spaces_table, stage_line
 from nas_ray.report._data import (
     BlockTraining,
@@ -34,6 +35,8 @@ __all__ = [
     "Tuple",
     "UniformComparison",
     "adapted_table",
+    "compared_markdown",
+    "compared_table",
     "comparison_table",
     "export_table",
     "extraction_table",
@@ -47,6 +50,7 @@ __all__ = [
     "students_table",
     "task_table",
     "tasks_table",
+    "write_compared_figure",
     "write_figure",
     "write_html",
 ]

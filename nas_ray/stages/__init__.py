@@ -6,7 +6,7 @@ from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._order import COURSES, PATH_STAGES, UNIFORM_STAGES
-from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
+from nas_ray.stages._pipeline import execute, execute_one, remember, remember_command, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
 from nas_ray.stages._solve import evaluation_overrides, solve, verdict
@@ -49,6 +49,7 @@ __all__ = [
     "load_run_specs",
     "plan",
     "remember",
+    "remember_command",
     "resume_command",
     "retrain_spec",
     "retraining_part",

@@ -18,7 +18,7 @@ from nas_ray.tracking import CandidateRecord, Tracker
 
 @dataclass
 class Workers:
-    """Runs trials in this process, or on Ray, which is joined when it is first needed and left by ``close``."""
+    """Runs trials in this process, or on Ray, which is joined when it is first needed and left behind the block."""
 
     is_local: bool
     address: str | None
@@ -49,8 +49,10 @@ class Workers:
             session.journal.close()
         return judge
 
-    def close(self) -> None:
-        """Leave the cluster, if it was joined here."""
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._owns:
             from nas_ray.cluster import disconnect
 

@@ -17,7 +17,6 @@ from nas_ray.distill import task_scores
 from nas_ray.errors import NasRayError, StageError
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
-from nas_ray.stages._pipeline import remember_command
 from nas_ray.stages._statistics import spreads, verdict
 from nas_ray.stages._task_inputs import TaskInputs
 from nas_ray.stages._task_models import RECORD, TaskModel, read_record
@@ -51,7 +50,6 @@ class Finetuning:
         if self.workers.address is None:
             check_device("device", self.inputs.spec.device)
         self.inputs.check()
-        remember_command(self.command)
         say = self.inputs.console.say
         if self.is_finished:
             say(f"  done before: {self.folder}")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from nas_ray.errors import ModelError
 from nas_ray.modeling import NasRayConfig
-from nas_ray.student._folder import read_tokenizer
-from nas_ray.teacher import TeacherSource, load_tokenizer, load_weights, resolve_teacher, teacher_shape
+from nas_ray.student._folder import load_student, read_tokenizer
+from nas_ray.teacher import TeacherSource, load_model, load_tokenizer, load_weights, resolve_teacher, teacher_shape
 
 HeadKind = Literal["sequence", "regression", "choice", "span", "token"]
 
@@ -89,6 +89,16 @@ class ModelSource:
         if self.is_path:
             return read_tokenizer(Path(self.location), int(self.config.vocab_size))
         return load_tokenizer(TeacherSource(self.location))
+
+    def encoder(self) -> Any:
+        """The encoder alone, in fp32 and evaluation mode.
+
+        Raises:
+            ModelError, TeacherError: its weights cannot be loaded.
+        """
+        return (
+            load_student(Path(self.location)).base_model if self.is_path else load_model(TeacherSource(self.location))
+        )
 
     def load(self, head: Head, seed: int) -> Any:
         """The model with ``head``, all weights trainable, in fp32 and evaluation mode; a head that the files do not
