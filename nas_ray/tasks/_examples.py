@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from nas_ray.errors import TaskError
 from nas_ray.spec import Fields, Part
-from nas_ray.tasks._files import Record
+from nas_ray.tasks._files import Columns, Record
 from nas_ray.tasks._forms import LAYOUTS
 from nas_ray.tasks._targets import target_of
 from nas_ray.tasks._task import Example, Target, Task
@@ -26,7 +25,6 @@ def examples_of(task: Task, part: Part, records: Iterable[Record]) -> tuple[Exam
         TaskError: a column is missing, a label is missing or unknown, or there is no example.
     """
     found: list[Example] = []
-    place = task.source
     for place, row in _rows(task, records):
         try:
             found.append(_example(task, part, row, len(found)))
@@ -36,7 +34,9 @@ def examples_of(task: Task, part: Part, records: Iterable[Record]) -> tuple[Exam
         except (TaskError, ValueError) as error:
             raise TaskError(f"{place}: {error}") from error
     if not found:
-        raise TaskError(f"task '{task.name}': the part '{part}' is empty; accepted: at least one example in {place}.")
+        raise TaskError(
+            f"task '{task.name}': the part '{part}' is empty; accepted: at least one example in {task.source}."
+        )
     return tuple(_with_ids(found))
 
 
@@ -59,15 +59,15 @@ def check_classes(task: Task, examples: Iterable[Example]) -> None:
         )
 
 
-def _rows(task: Task, records: Iterable[Record]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(task: Task, records: Iterable[Record]) -> Iterator[tuple[str, Columns]]:
     """Rows in the columns that the task's ``fields`` name, and where they stand."""
     if task.form is None:
-        yield from ((record.place, record.fields) for record in records)
+        yield from ((record.place, record.columns) for record in records)
         return
     layout = LAYOUTS[task.form]
     for record in records:
         try:
-            for row in layout.rows(record.fields):
+            for row in layout.rows(record.columns):
                 for column in layout.needs:
                     _find(row, (column,))
                 yield record.place, {**row, **layout.prepare(row)}
@@ -77,7 +77,7 @@ def _rows(task: Task, records: Iterable[Record]) -> Iterator[tuple[str, Mapping[
             raise TaskError(f"{record.place}: not laid out as {task.form} is: {error!r}") from error
 
 
-def _example(task: Task, part: Part, row: Mapping[str, Any], number: int) -> Example:
+def _example(task: Task, part: Part, row: Columns, number: int) -> Example:
     fields = task.fields
     assert fields is not None, "the spec has them where it names files or a hub"
     texts = _texts(task, row, fields)
@@ -92,7 +92,7 @@ def _example(task: Task, part: Part, row: Mapping[str, Any], number: int) -> Exa
     )
 
 
-def _texts(task: Task, row: Mapping[str, Any], fields: Fields) -> tuple[str, ...]:
+def _texts(task: Task, row: Columns, fields: Fields) -> tuple[str, ...]:
     values = [row[_find(row, names)] for names in fields.texts]
     if task.kind == "token":
         return tuple(values[0].split() if isinstance(values[0], str) else map(str, values[0]))
@@ -105,7 +105,7 @@ def _texts(task: Task, row: Mapping[str, Any], fields: Fields) -> tuple[str, ...
     return texts
 
 
-def _target(task: Task, row: Mapping[str, Any], fields: Fields, texts: tuple[str, ...]) -> Target:
+def _target(task: Task, row: Columns, fields: Fields, texts: tuple[str, ...]) -> Target:
     label = fields.label or ("label",)
     start = row.get(_find(row, fields.start)) if fields.start else None
     target = target_of(task, row[_find(row, label)], texts, start)
@@ -114,7 +114,7 @@ def _target(task: Task, row: Mapping[str, Any], fields: Fields, texts: tuple[str
     return target
 
 
-def _find(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def _find(row: Columns, names: tuple[str, ...]) -> str:
     """The first of ``names`` that is a column."""
     for name in names:
         if name in row:
@@ -122,7 +122,7 @@ def _find(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     raise _MissingColumn(f"no column {' or '.join(names)} (found: {', '.join(map(str, row))})")
 
 
-def _optional(row: Mapping[str, Any], names: tuple[str, ...] | None, default: str) -> str:
+def _optional(row: Columns, names: tuple[str, ...] | None, default: str) -> str:
     return next((str(row[name]) for name in names or () if name in row), default)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nas_ray.errors import TaskError
 
-Fields = Mapping[str, Any]
+Columns = Mapping[str, Any]
 
 _DOCUMENTS = (".json", ".txt")  # of a folder: one JSON document a file, as RACE has them
 
@@ -21,7 +21,7 @@ class Record:
     """One row, and where it stands."""
 
     place: str
-    fields: Fields
+    columns: Columns
 
 
 def find_files(folder: Path, stems: Sequence[str]) -> list[Path]:
@@ -90,7 +90,7 @@ def read_hub(path: str, config: str | None, split: str, label: Sequence[str]) ->
         yield Record(f"{name}: {split}, row {number}", {**row, **names})
 
 
-def _checked(path: Path, read: Callable[[Path], Iterable[Fields]]) -> Iterator[Record]:
+def _checked(path: Path, read: Callable[[Path], Iterable[Columns]]) -> Iterator[Record]:
     try:
         for number, row in enumerate(read(path), 1):
             if not isinstance(row, Mapping):
@@ -102,7 +102,7 @@ def _checked(path: Path, read: Callable[[Path], Iterable[Fields]]) -> Iterator[R
         raise TaskError(f"{path}: cannot be read as {path.suffix[1:]}: {' '.join(str(error).split())}") from error
 
 
-def _csv(path: Path) -> Iterator[Fields]:
+def _csv(path: Path) -> Iterator[Columns]:
     csv.field_size_limit(1 << 30)
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
@@ -111,7 +111,7 @@ def _csv(path: Path) -> Iterator[Fields]:
             yield row
 
 
-def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Fields]:
+def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Columns]:
     """Cells between tabs as they stand: in GLUE's files a quotation mark is one of the text."""
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         lines = (line.rstrip("\r\n").split("\t") for line in file)
@@ -122,12 +122,12 @@ def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Fields]:
         yield from (dict(zip(header, cells, strict=False)) for cells in lines if cells != [""])
 
 
-def _jsonl(path: Path) -> Iterator[Fields]:
+def _jsonl(path: Path) -> Iterator[Columns]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         yield from (json.loads(line) for line in file if line.strip())
 
 
-def _json(path: Path) -> Iterator[Fields]:
+def _json(path: Path) -> Iterator[Columns]:
     """A list of rows, one document, or a document a line."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -137,14 +137,14 @@ def _json(path: Path) -> Iterator[Fields]:
         yield from found if isinstance(found, list) else [found]
 
 
-def _parquet(path: Path) -> Iterator[Fields]:
+def _parquet(path: Path) -> Iterator[Columns]:
     from pyarrow import parquet
 
     for batch in parquet.ParquetFile(path).iter_batches():
         yield from batch.to_pylist()
 
 
-_READERS: Mapping[str, Callable[[Path], Iterable[Fields]]] = {
+_READERS: Mapping[str, Callable[[Path], Iterable[Columns]]] = {
     ".csv": _csv,
     ".tsv": lambda path: _tsv(path, ()),
     ".jsonl": _jsonl,

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nas_ray.spec import Form
-
-Columns = Mapping[str, Any]
+from nas_ray.tasks._files import Columns
 
 _COPA = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 

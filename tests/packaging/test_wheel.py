@@ -54,7 +54,8 @@ def test_the_package_is_the_wheel_s(site: Path, tmp_path: Path) -> None:
 
 
 def test_the_wheel_holds_every_file(site: Path) -> None:
-    wanted = {path.relative_to(ROOT) for path in (ROOT / "nas_ray").rglob("*.py")} | {Path("nas_ray/py.typed")}
+    ours = {".py", ".typed", ".yaml"}
+    wanted = {path.relative_to(ROOT) for path in (ROOT / "nas_ray").rglob("*") if path.suffix in ours}
     for folder in DATA_FOLDERS:
         wanted |= {Path("nas_ray", folder, path.name) for path in (ROOT / folder).glob("*.yaml")}
     assert sorted(str(path) for path in wanted if not (site / path).exists()) == []

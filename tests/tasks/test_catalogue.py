@@ -186,6 +186,21 @@ def test_tables_of_words_and_of_answers(tmp_path: Path) -> None:
     assert [(e.texts, e.target) for e in read_part(choice, "test")] == [(("which?", "ship", "lamp"), 1)]
 
 
+def test_the_task_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (tmp_path / "tickets.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    teams = ("billing", "shipping", "other")
+    rows = "".join(f'"a letter, {k}",{teams[k % 3]},customer {k // 2}\n' for k in range(90))
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(f"text,team,customer\n{rows}")
+    task = load_task(str(tmp_path / "tickets.yaml"))
+    parts = {part: read_part(task, part) for part in parts_of(task)}
+    assert tuple(parts) == ("train", "select", "test")
+    assert len(parts["train"]) + len(parts["select"]) == len(parts["test"]) == 90
+    assert parts["test"][4].texts == ("a letter, 4",)
+    assert (parts["test"][4].target, parts["test"][4].group) == (1, "customer 2")
+
+
 def test_words_and_labels_of_different_number(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"text": "an old ship", "label": "bad good"}])
     task = load_task(write_task(tmp_path, kind="token"))
