@@ -1,4 +1,4 @@
-"""What trains models on tasks: finetune, compare."""
+"""What trains models on tasks: finetune, compare, agora."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_ray.stages import Console, Silent, absolute_teacher, finetune_spec, remember_command
+from nas_ray.stages import Console, Silent, absolute_teacher, agora_spec, finetune_spec, remember_command
 
 
 def finetune(
@@ -103,3 +103,43 @@ def compare(
             teacher=None if teacher is None else absolute_teacher(teacher),
         )
         return read_comparison(comparing.run())
+
+
+def agora(
+    model: str,
+    task: str,
+    *,
+    teacher: str | Path,
+    data: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    storage: str | Path = "runs",
+    address: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train ``model`` with every set of hyperparameters, make new examples of the best one's mistakes, give up sets
+    whose order is settled, until none is left; against as many plain trainings. Resumable.
+
+    Args:
+        As of ``finetune``; the ``teacher`` labels new examples. overrides: ``dev_share=0.1`` and other keys of
+            ``spec.Agora``.
+
+    Returns:
+        What ``agora.json`` says, and its ``folder``.
+
+    Raises:
+        As ``finetune``.
+    """
+    from nas_ray.stages._task_inputs import TaskInputs
+    from nas_ray.stages._task_models import find_task_model
+    from nas_ray.stages._task_trials import Workers
+    from nas_ray.stages.agora import Looping, read_agora
+    from nas_ray.tasks import load_task
+
+    spec, shown = agora_spec(overrides), console or Silent()
+    named = ("--task", task, *(() if data is None else ("--data", str(data))))
+    labels = find_task_model(str(teacher))
+    inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec.training, shown, labels)
+    with Workers(spec.training.executor == "local", address, shown) as workers:
+        wanted = Looping(inputs, spec, Path(storage), workers)
+        remember_command(wanted.command)
+        return read_agora(wanted.run())

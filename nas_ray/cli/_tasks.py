@@ -1,4 +1,4 @@
-"""Commands that train models on tasks: finetune, compare."""
+"""Commands that train models on tasks: finetune, compare, agora."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _SET_OPTION = click.option(
 _SEARCH_OPTION = click.option(
     "--search", is_flag=True, help="Search learning rate, batch, warm-up and weight decay first."
 )
+_TASK_OPTION = click.option("--task", required=True, metavar="NAME", help="One of `nas-ray tasks`, or a YAML file.")
+_DATA_OPTION = click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Local files of the task.")
 _SEEDS_OPTION = click.option("--seeds", type=click.IntRange(1), metavar="N", help="Trainings, each with its own seed.")
 
 
 @click.command()
 @click.argument("model")
-@click.option("--task", required=True, metavar="NAME", help="One of `nas-ray tasks`, or a YAML file.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="PATH", help="Local files of the task.")
+@_TASK_OPTION
+@_DATA_OPTION
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="DIR", help="Learn from a fine-tuned model too.")
 @click.option("--start", type=click.Path(path_type=Path), metavar="DIR", help="Begin with another task's result.")
 @_SEARCH_OPTION
@@ -116,6 +118,46 @@ def compare(
 
     console.show(compared_table(found))
     console.say(f"files    {found['folder']} (comparison.json, comparison.md, comparison.png)")
+
+
+@click.command()
+@click.argument("model")
+@_TASK_OPTION
+@_DATA_OPTION
+@click.option(
+    "--teacher", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A fine-tuned model that labels."
+)
+@_STORAGE_OPTION
+@_SET_OPTION
+@ADDRESS_OPTION
+@JSON_OPTION
+def agora(
+    model: str,
+    task: str,
+    data: Path | None,
+    teacher: Path,
+    storage: str,
+    overrides: tuple[str, ...],
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Train MODEL by Bort's loop: many hyperparameter sets, fewer each round, on ever more examples made of mistakes.
+
+    Interrupted, the same command goes on where it was.
+    """
+    from nas_ray import api
+
+    console = None if as_json else terminal()
+    found = api.agora(
+        model, task, teacher=teacher, data=data, overrides=overrides, storage=storage, address=address, console=console
+    )
+    if console is None:
+        click.echo(json.dumps(found, indent=1))
+        return
+    from nas_ray.report import agora_table
+
+    console.show(agora_table(found))
+    console.say(f"model    {found['folder']}/models/{found['best']['model']}")
 
 
 def _settings(search: bool, seeds: int | None, overrides: tuple[str, ...]) -> list[str]:

@@ -1,5 +1,6 @@
 """Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
 
+from nas_ray.report._agora import agora_markdown, agora_table
 from nas_ray.report._catalogue import task_table, tasks_table
 from nas_ray.report._compared import compared_markdown, compared_table, write_compared_figure
 from nas_ray.report._console import comparison_table, front_table, rows_table, solved_table, spaces_table, stage_line
@@ -35,6 +36,8 @@ __all__ = [
     "Tuple",
     "UniformComparison",
     "adapted_table",
+    "agora_markdown",
+    "agora_table",
     "compared_markdown",
     "compared_table",
     "comparison_table",

@@ -1,6 +1,8 @@
 """Trial specs and space files: text to frozen, validated, hashed objects."""
 
 from nas_ray.spec._adapt import Adapt
+from nas_ray.spec._agora import Agora
+from nas_ray.spec._augment import Augment
 from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._extraction import Extraction
 from nas_ray.spec._finetune import Finetune, FinetuneSearch
@@ -30,6 +32,8 @@ from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
 __all__ = [
     "Adapt",
+    "Agora",
+    "Augment",
     "Cluster",
     "Corpus",
     "Distill",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from nas_ray.spec._augment import Augment
 from nas_ray.spec._distill import Range, equal_parts
 from nas_ray.spec._frozen import Frozen
 from nas_ray.spec._overrides import overrides_of
@@ -51,6 +52,9 @@ class FinetuneSearch(Frozen):
         return self
 
 
+_OPTIONAL: dict[str, Any] = {"augment": Augment, "search": FinetuneSearch}  # sections that may be null
+
+
 class Finetune(Frozen):
     """Training of a whole model with a new head on one task."""
 
@@ -87,6 +91,8 @@ class Finetune(Frozen):
     executor: Literal["ray", "local"] = "ray"
     """`local` trains in this process, one after the other, without Ray."""
     tracking: Tracking = Tracking()
+    augment: Augment | None = None
+    """More training examples: the same texts with other words in the place of some; null adds none."""
     search: FinetuneSearch | None = None
     """Hyperparameters to search; null trains with the settings alone."""
 
@@ -98,8 +104,8 @@ class Finetune(Frozen):
     @property
     def overrides(self) -> list[str]:
         """What differs from the defaults, as ``--set`` takes it."""
-        default = Finetune(search=None if self.search is None else FinetuneSearch())
-        return [*(["search={}"] if self.search else []), *overrides_of(self, default)]
+        optional = {name: kind() for name, kind in _OPTIONAL.items() if getattr(self, name) is not None}
+        return [*(f"{name}={{}}" for name in optional), *overrides_of(self, Finetune(**optional))]
 
     @property
     def training(self) -> Finetune:

@@ -14,6 +14,7 @@ from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import (
     absolute_teacher,
     adapt_spec,
+    agora_spec,
     edit_run_specs,
     finetune_spec,
     load_run_specs,
@@ -35,6 +36,7 @@ __all__ = [
     "Silent",
     "absolute_teacher",
     "adapt_spec",
+    "agora_spec",
     "change",
     "check_latency",
     "check_room",

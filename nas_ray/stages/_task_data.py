@@ -112,6 +112,11 @@ class TaskData:
     def _rows(self) -> dict[Part, Encoded]:
         return {}
 
+    def train_on(self, examples: tuple[Example, ...]) -> None:
+        """Train on these in place of the part's own."""
+        self.examples["train"] = examples
+        self._rows.pop("train", None)
+
     def scorer(self, part: Part) -> Scorer:
         """What scores a part."""
         return Scorer(self.task, self.examples[part], self.rows(part))

@@ -18,6 +18,7 @@ from nas_ray.distill import DistillPlan, FinetuneJudgeConfig, task_scores
 from nas_ray.errors import ModelError
 from nas_ray.space import Rung
 from nas_ray.spec import Finetune
+from nas_ray.stages._augmentation import augmented, check_augment
 from nas_ray.stages._console import Console
 from nas_ray.stages._inputs import teacher_content
 from nas_ray.stages._task_data import Scores, TaskData, head_of
@@ -26,7 +27,7 @@ from nas_ray.student import Head, ModelSource, find_model
 from nas_ray.tasks import Task
 
 _FORMAT = 1
-_TEACHER = "teacher.safetensors"
+_TEACHER, _AUGMENTED = "teacher.safetensors", "augmented.jsonl"
 _PLANNED = ("learning_rate", "sequences", "warmup", "weight_decay", "clip", "precision", "seed", "device")
 
 
@@ -74,7 +75,9 @@ class TaskInputs:
         """Eight hexadecimal digits of all that the result depends on: settings, and what models and data hold."""
         task = self.task.model_dump(mode="json", exclude={"data", "title", "sizes", "files", "hub"})
         models = [None if found is None else found.content for found in (self.teacher, self.start)]
-        found = [_FORMAT, self.spec.training.model_dump(mode="json"), task, self.model, self.content, *models]
+        augment = self.spec.augment
+        words = teacher_content(augment.model) if augment is not None and augment.model else None
+        found = [_FORMAT, self.spec.training.model_dump(mode="json"), task, self.model, self.content, *models, words]
         text = json.dumps([*found, self.data.digest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -84,12 +87,14 @@ class TaskInputs:
         Raises:
             ModelError: says which and why.
         """
+        if self.spec.augment is not None:
+            check_augment(self.task)
         if self.start is not None:
             self.start.check_continues(self.model, self.content)
         if self.teacher is None:
             return
         self.teacher.check_teaches(self.task)
-        if self.head.kind in ("span", "token") and not self._reads_alike(find_model(str(self.teacher.folder))):
+        if self.head.kind in ("span", "token") and not self._reads_alike(self.teacher.source):
             raise ModelError(
                 f"{self.teacher.folder}: has other tokens than {self.model}; accepted as --teacher on a task of kind "
                 f"{self.task.kind}, where every token is scored: a model with the same tokenizer."
@@ -100,17 +105,25 @@ class TaskInputs:
         """The steps at which models are judged."""
         return tuple(Rung("distilled", step) for step in self.spec.rungs(len(self.data.rows("train").ids)))
 
-    def config(self, checkpoints: Path) -> FinetuneJudgeConfig:
-        """How a worker anywhere trains and judges."""
-        spec = self.spec
+    def augment(self, folder: Path) -> None:
+        """Add what the settings say to the training examples; it is kept in ``folder``."""
+        if self.spec.augment is not None:
+            examples, file = self.data.examples["train"], folder / _AUGMENTED
+            self.data.train_on(augmented(self.spec.augment, self.model, examples, file, self.console))
+
+    def config(
+        self, checkpoints: Path, ladder: tuple[Rung, ...] | None = None, origin: str | None = None
+    ) -> FinetuneJudgeConfig:
+        """How a worker anywhere trains and judges; ``origin`` stands for examples that are not the task's own."""
+        spec, ladder = self.spec, ladder or self.ladder
         plan = DistillPlan(
-            steps=tuple(rung.budget for rung in self.ladder),
-            origin=self.key,
+            steps=tuple(rung.budget for rung in ladder),
+            origin=origin or self.key,
             folder=checkpoints,
             **spec.model_dump(include=set(_PLANNED)),
         )
-        source = self.source if self.start is None else find_model(str(self.start.folder))
-        return FinetuneJudgeConfig(self.ladder, plan, source, self.head, spec.teacher_weight, spec.temperature)
+        source = self.source if self.start is None else self.start.source
+        return FinetuneJudgeConfig(ladder, plan, source, self.head, spec.teacher_weight, spec.temperature)
 
     def arrays(self, folder: Path) -> dict[str, Any]:
         """What a judge is built from; the teacher's scores are kept in ``folder``."""
@@ -126,7 +139,7 @@ class TaskInputs:
         """What the teacher says of the training rows, as it reads them; computed once and kept."""
         if not file.is_file():
             self.console.say(f"  {teacher.folder} is asked of the training part")
-            source, device = find_model(str(teacher.folder)), self.spec.device
+            source, device = teacher.source, self.spec.device
             model = source.load(self.head, 0).to(device)
             data = self.data if self._reads_alike(source) else self._read_by(source)
             scores = torch.from_numpy(task_scores(model, self.head.kind, data.rows("train"), device))

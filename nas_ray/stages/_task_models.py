@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas_ray.errors import ModelError
 from nas_ray.stages._inputs import teacher_content
+from nas_ray.student import ModelSource, find_model
 from nas_ray.tasks import Task
 
 RECORD = "finetuned.json"
@@ -23,6 +25,11 @@ class TaskModel:
 
     folder: Path
     record: dict[str, Any]
+
+    @property
+    def source(self) -> ModelSource:
+        """It as a model to load."""
+        return find_model(str(self.folder))
 
     @property
     def content(self) -> str:
@@ -53,6 +60,11 @@ class TaskModel:
                 f"{self.folder}: was made of {self.record['model']}; accepted as --start: a model that was fine-tuned "
                 f"from {model}."
             )
+
+
+def folder_name(model: str) -> str:
+    """What folders call a model."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name)
 
 
 def find_task_model(name: str) -> TaskModel:

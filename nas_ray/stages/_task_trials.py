@@ -11,9 +11,14 @@ from typing import Any
 from nas_ray.distill import FinetuneJudge, FinetuneJudgeConfig
 from nas_ray.search import Outcome, SearchSession, Task
 from nas_ray.space import Rung
+from nas_ray.spec import Tracking
 from nas_ray.stages._console import Console
+from nas_ray.stages._trial import tracking_uri
 from nas_ray.stages.search import run_local
-from nas_ray.tracking import CandidateRecord, Tracker
+from nas_ray.tracking import CandidateRecord, MlflowTracker, NullTracker, Tracker, local_artifact_dir
+
+SPOOL = "tracking.jsonl"
+"""What MLflow has still to be told."""
 
 
 @dataclass
@@ -88,3 +93,21 @@ class TrialListener:
         self.tracker.candidate_ended(task.candidate_id, status, metrics, {"stage": "finetune", **self.tags})
         if self.checkpoints is not None and outcome.status != "failed":
             shutil.rmtree(self.checkpoints / task.candidate_id, ignore_errors=True)
+
+
+def task_tracker(
+    tracking: Tracking, experiment: str, storage: Path, folder: Path, console: Console, command: str
+) -> Tracker:
+    """Where the trainings in ``folder`` are logged; ``command`` sends again what did not arrive."""
+    if not tracking.enabled:
+        return NullTracker()
+    return MlflowTracker(
+        tracking_uri(tracking, storage),
+        tracking.experiment or experiment,
+        folder.name,
+        folder.name,
+        local_artifact_dir(storage),
+        folder / SPOOL,
+        on_warning=console.say,
+        resend=command,
+    )

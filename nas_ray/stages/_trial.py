@@ -9,6 +9,7 @@ from pathlib import Path
 from nas_ray.assets import CATALOGUE
 from nas_ray.spec import (
     Adapt,
+    Agora,
     Finetune,
     PathSpaceSpec,
     Retrain,
@@ -76,6 +77,15 @@ def finetune_spec(overrides: Sequence[str] = ()) -> Finetune:
         SpecError: as ``load_run_specs``.
     """
     return edit(Finetune(), overrides)
+
+
+def agora_spec(overrides: Sequence[str] = ()) -> Agora:
+    """The settings of Agora's loop after ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    return edit(Agora(), overrides)
 
 
 def absolute_teacher(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -19,16 +18,14 @@ from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
 from nas_ray.stages._statistics import spreads, verdict
 from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import RECORD, TaskModel, read_record
+from nas_ray.stages._task_models import RECORD, TaskModel, folder_name, read_record
 from nas_ray.stages._task_training import BEST, CHECKPOINTS, SETTINGS, TaskTraining
-from nas_ray.stages._task_trials import Workers
-from nas_ray.stages._trial import tracking_uri
-from nas_ray.student import find_model
+from nas_ray.stages._task_trials import SPOOL, Workers, task_tracker
 from nas_ray.teacher import first_line
-from nas_ray.tracking import MlflowTracker, NullTracker, Tracker, local_artifact_dir
+from nas_ray.tracking import Tracker
 
 FINETUNED = "finetuned"
-_FORMAT, _SPOOL = 1, "tracking.jsonl"
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -53,13 +50,14 @@ class Finetuning:
         say = self.inputs.console.say
         if self.is_finished:
             say(f"  done before: {self.folder}")
-            if (self.folder / _SPOOL).is_file():  # MLflow was away when it ended
+            if (self.folder / SPOOL).is_file():  # MLflow was away when it ended
                 self._tracker().close()
             return self.folder
         try:
             with hold(self.folder, "works on this fine-tuning"):
                 if not self.is_finished:  # another process may just have ended
                     say(f"fine-tuning {self.folder}")
+                    self.inputs.augment(self.folder)
                     self.inputs.data.tell(say)
                     self._make()
         except (NasRayError, KeyboardInterrupt):
@@ -71,7 +69,7 @@ class Finetuning:
     @cached_property
     def folder(self) -> Path:
         """Where everything of it lies."""
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(self.inputs.model).name)
+        name = folder_name(self.inputs.model)
         return self.storage.absolute() / FINETUNED / f"{name}-{self.inputs.task.name}-{self.inputs.key}"
 
     @property
@@ -149,24 +147,13 @@ class Finetuning:
         inputs = self.inputs
         if "server" not in inputs.data.parts:
             return []
-        model = find_model(str(best.folder)).load(inputs.head, 0).to(inputs.spec.device)
+        model = best.source.load(inputs.head, 0).to(inputs.spec.device)
         scores = task_scores(model, inputs.head.kind, inputs.data.rows("server"), inputs.spec.device)
         return inputs.data.write_predictions(scores, best.record["threshold"], self.folder / "predictions")
 
     def _tracker(self) -> Tracker:
-        tracking, name = self.inputs.spec.tracking, self.folder.name
-        if not tracking.enabled:
-            return NullTracker()
-        return MlflowTracker(
-            tracking_uri(tracking, self.storage),
-            tracking.experiment or FINETUNED,
-            name,
-            name,
-            local_artifact_dir(self.storage),
-            self.folder / _SPOOL,
-            on_warning=self.inputs.console.say,
-            resend=self.command,
-        )
+        spec, console = self.inputs.spec, self.inputs.console
+        return task_tracker(spec.tracking, FINETUNED, self.storage, self.folder, console, self.command)
 
 
 def read_finetuned(folder: Path) -> dict[str, Any]:

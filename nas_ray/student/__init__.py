@@ -6,6 +6,7 @@ from nas_ray.student._masked_lm import predictions, with_masked_lm_head
 from nas_ray.student._models import path_config, save_model, stitched_model, untrained_model
 from nas_ray.student._record import CARD_FILE, StudentCard, read_card
 from nas_ray.student._task_model import Head, HeadKind, ModelSource, backbone_sizes, find_model, task_logits
+from nas_ray.student._words import WordReplacer
 
 __all__ = [
     "CARD_FILE",
@@ -15,6 +16,7 @@ __all__ = [
     "ModelSource",
     "Student",
     "StudentCard",
+    "WordReplacer",
     "backbone_sizes",
     "find_model",
     "load_student",

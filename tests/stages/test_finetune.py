@@ -23,7 +23,7 @@ from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import ModelError, SpecError, StageError, TaskError, TeacherError
 from nas_ray.search import Journal
-from nas_ray.stages import Silent, _task_inputs
+from nas_ray.stages import Silent, _augmentation, _task_inputs
 from nas_ray.stages import finetune as stage
 from tests.conftest import save_model, train_tokenizer
 from tests.tiny_student import write_student
@@ -129,6 +129,17 @@ def test_predictions_for_the_server_are_those_of_the_best(student: str, tmp_path
     lines = (Path(found["folder"]) / "predictions" / name).read_text().splitlines()
     assert len(lines) == 7
     assert {line.split("\t")[1] for line in lines[1:]} <= set(KEYS)
+
+
+@pytest.mark.parametrize(("kind", "chance"), [("choice", 0.42), ("span", 0.16)])
+def test_options_and_spans_are_learned_far_above_chance(kind: str, chance: float, student: str, tmp_path: Path) -> None:
+    """Two or three options; an answer among 4 to 9 words."""
+    found = api.finetune(
+        student, str(write_task(tmp_path / "t", kind)), overrides=(*FAST, "least_steps=60"), storage=tmp_path
+    )
+    (reached,) = found["test"].values()
+    error = (chance * (1 - chance) / found["sizes"]["test"]) ** 0.5
+    assert reached["mean"] - chance > max(0.3, 5 * error)
 
 
 def test_texts_that_are_cut_are_told_of_and_spans_are_read_in_windows(student: str, tmp_path: Path) -> None:
@@ -353,3 +364,28 @@ def test_errors_say_what_is_accepted(learned: dict[str, Any], student: str, sing
         tune(student, str(write_task(tmp_path / "part", "single", {"train": 10, "select": 5})))
     with pytest.raises(StageError, match="the loss of step"):
         tune(student, single, "learning_rate=1e30", "least_steps=4")
+
+
+# -- augmented --------------------------------------------------------------------------------------------------------
+
+
+def test_other_words_are_more_examples_made_once(student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = str(write_task(tmp_path / "t", "single", {"train": 24, "select": 10, "test": 10}))
+    few = (*FAST, "seeds=1", "least_steps=2", "augment={copies: 2, seed: 5}")
+    found = api.finetune(student, task, overrides=few, storage=tmp_path)
+    rows = [json.loads(line) for line in (Path(found["folder"]) / "augmented.jsonl").read_text().splitlines()]
+    lines = (tmp_path / "t" / "train.jsonl").read_text().splitlines()
+    own = {row["text"]: row["label"] for row in map(json.loads, lines)}
+    assert len(rows) == 48
+    new = [row for row in rows if row["texts"][0] not in own]
+    assert found["sizes"]["train"] == 24 + len(new)
+    targets = {row["id"].split("+")[0]: row["target"] for row in rows}
+    assert all(targets[row["id"].split("+")[0]] == row["target"] for row in rows)
+    assert all(word not in found["command"] for word in ("candidates", "ratio"))
+    assert "augment.copies=2" in found["command"]
+    (Path(found["folder"]) / "finetuned.json").unlink()
+    monkeypatch.setattr(_augmentation, "replacer", None)
+    assert same(api.finetune(student, task, overrides=few, storage=tmp_path), found)
+    span = str(write_task(tmp_path / "span", "span"))
+    with pytest.raises(SpecError, match=r"augment: task 'span' is of kind span.*accepted: single, pair, regression"):
+        api.finetune(student, span, overrides=few, storage=tmp_path)
