@@ -33,6 +33,8 @@ def examples_of(task: Task, part: Part, records: Iterable[Record]) -> tuple[Exam
                 raise TaskError(f"{place}: {error}") from error
         except (TaskError, ValueError) as error:
             raise TaskError(f"{place}: {error}") from error
+        except (KeyError, TypeError) as error:
+            raise TaskError(f"{place}: not laid out as kind {task.kind} is: {error!r}") from error
     if not found:
         raise TaskError(
             f"task '{task.name}': the part '{part}' is empty; accepted: at least one example in {task.source}."
@@ -123,7 +125,7 @@ def _find(row: Columns, names: tuple[str, ...]) -> str:
 
 
 def _optional(row: Columns, names: tuple[str, ...] | None, default: str) -> str:
-    return next((str(row[name]) for name in names or () if name in row), default)
+    return next((str(row[name]) for name in names or () if row.get(name) is not None), default)
 
 
 def _with_ids(examples: Iterable[Example]) -> Iterator[Example]:

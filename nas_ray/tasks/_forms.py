@@ -43,7 +43,7 @@ def _squad(document: Columns) -> Iterator[Columns]:
             for question in paragraph["qas"]:
                 yield {
                     "id": question["id"],
-                    "title": article.get("title", ""),
+                    "title": article.get("title") or paragraph["context"],
                     "context": paragraph["context"],
                     "question": question["question"],
                     "answers": question.get("answers"),

@@ -24,10 +24,12 @@ _SEED = 2014  # never to be changed: what chose would become what trains
 
 
 def parts_of(task: Task) -> tuple[Part, ...]:
-    """The parts that ``task`` has, in their order: train, select, test, server."""
-    own = set(_EMBEDDED if task.embedded is not None else _names(task))
+    """The parts of ``task`` in their order: train, select, test, and server if local data has a file of it."""
+    own = set(_EMBEDDED if task.embedded is not None or _is_whole(task) else _names(task))
     if "train" in own:
-        own |= {"select", "test"} if _is_whole(task) else {"select"}
+        own.add("select")
+        if task.data is not None and "server" in own and not _has_file(task, task.data, "server"):
+            own.remove("server")
     return tuple(part for part in get_args(Part) if part in own)
 
 
@@ -44,15 +46,15 @@ def read_part(task: Task, part: Part) -> tuple[Example, ...]:
         raise TaskError(f"task '{task.name}' has no part '{part}'; accepted: {', '.join(known)}.")
     if task.embedded is not None:
         return _embedded(task, task.embedded, part)
-    own = _names(task)
-    if part in own and part != "train" and not _is_whole(task):
+    own, is_whole = _names(task), _is_whole(task)
+    if part in own and part != "train" and not is_whole:
         return examples_of(task, part, _records(task, part))
     examples = examples_of(task, "train", _records(task, "train"))
     check_classes(task, examples)
-    if "select" in own:
+    if "select" in own and not is_whole:
         return examples
     share = min(_SELECT_SHARE, _SELECT_MOST / len(examples))
-    shares = _WHOLE if _is_whole(task) else {"train": 1 - share, "calibrate": 0.0, "select": share, "test": 0.0}
+    shares = _WHOLE if is_whole else {"train": 1 - share, "calibrate": 0.0, "select": share, "test": 0.0}
     found = tuple(example for example in examples if split_of(example.group, shares, _SEED) == part)
     if not found:
         raise TaskError(
@@ -83,14 +85,21 @@ def _records(task: Task, part: Part) -> Iterator[Record]:
         label = task.fields.label or ("label",) if task.fields is not None else ()
         yield from read_hub(task.hub.path, task.hub.config, task.hub.splits[part], label)
         return
-    for file in [task.data] if task.data.is_file() else find_files(_folder(task.data, task), _names(task)[part]):
+    for file in [task.data] if task.data.is_file() else _files(task, task.data, part):
         yield from read_file(file, task.columns)
 
 
-def _folder(data: Path, task: Task) -> Path:
-    """The benchmark's own folder within ``data``, if it is there."""
-    inner = data / task.folder if task.folder else data
-    return inner if inner.is_dir() else data
+def _files(task: Task, data: Path, part: Part) -> list[Path]:
+    """Those of one part, in the benchmark's own folder within ``data`` if that is there."""
+    inner = data / task.folder
+    return find_files(inner if inner.is_dir() else data, _names(task)[part])
+
+
+def _has_file(task: Task, data: Path, part: Part) -> bool:
+    try:
+        return bool(_files(task, data, part))
+    except TaskError:
+        return False
 
 
 def _embedded(task: Task, name: str, part: Part) -> tuple[Example, ...]:

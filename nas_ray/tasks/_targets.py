@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from nas_ray.errors import TaskError
 from nas_ray.spec import Kind
 from nas_ray.tasks._task import Answer, Target, Task
 
-_MISSING = (None, "", "-", "-1", -1)
+_MISSING = ("", "-", "-1", "nan")
 
 
 def target_of(task: Task, label: Any, texts: Sequence[str], start: Any) -> Target:
@@ -29,34 +30,31 @@ def _class(task: Task, label: Any, _texts: Sequence[str], _start: Any) -> Target
 
 
 def _number(label: Any, names: Sequence[str], count: int) -> float | None:
-    """A name, or the number of one."""
-    if isinstance(label, bool):
-        label = str(label)
-    if isinstance(label, str) and (label := label.strip()) in names:
-        return float(names.index(label))
-    if label in _MISSING:
+    """A name, or the number of one where no name is a number itself."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # of a table that has gaps
+    text = "" if label is None else str(label).strip()
+    if text in names:
+        return float(names.index(text))
+    if text in _MISSING:
         return None
-    try:
-        number = float(label)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not (0 <= number < count and number.is_integer()):
-        accepted = f"{', '.join(names)}, or " if names else ""
-        raise TaskError(f"unknown label '{label}'; accepted: {accepted}0 to {count - 1}")
-    return number
+    has_numbers = not any(name.isdecimal() for name in names)
+    if has_numbers and text.isdecimal() and int(text) < count:
+        return float(text)
+    accepted = [", ".join(names)] if names else []
+    raise TaskError(f"unknown label '{text}'; accepted: {' or '.join(accepted + [f'0 to {count - 1}'] * has_numbers)}")
 
 
 def _rating(_task: Task, label: Any, _texts: Sequence[str], _start: Any) -> Target:
-    if label in (None, ""):
-        return None
     try:
-        return float(label)
+        rating = float("nan" if label in (None, "") else label)
     except (TypeError, ValueError):
         raise TaskError(f"the label '{label}' is no number; accepted: a rating") from None
+    return None if math.isnan(rating) else rating
 
 
 def _option(task: Task, label: Any, texts: Sequence[str], _start: Any) -> Target:
-    return _number(label, task.classes, len(texts) - 1)
+    return _number(label, task.classes[: len(texts) - 1], len(texts) - 1)
 
 
 def _answers(task: Task, label: Any, texts: Sequence[str], start: Any) -> Target:

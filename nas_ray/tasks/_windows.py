@@ -39,13 +39,13 @@ def windows(task: Task, examples: Sequence[Example], tokenizer: Any, max_length:
     for number, group in groupby(owners, key=lambda owner: owner[0]):
         encodings = [encoding for _, encoding in group]
         example = examples[number]
-        offsets = [context_offsets(encoding) for encoding in encodings]
+        offsets = [_context_offsets(encoding) for encoding in encodings]
         targets = _targets(offsets, example.target)
         for encoding, place, target in zip(encodings, offsets, targets, strict=True):
             yield row_of(number, encoding, target, is_cut=cut[number] != example.texts[0], extra=place)
 
 
-def context_offsets(encoding: Any) -> Offsets:
+def _context_offsets(encoding: Any) -> Offsets:
     """``(tokens, 2)``: characters of the second text, -1 at other tokens."""
     inside = np.array([sequence == 1 for sequence in encoding.sequence_ids])
     return np.where(inside[:, None], np.array(encoding.offsets, dtype=np.int32), np.int32(-1))

@@ -78,13 +78,19 @@ def test_one_file_is_cut_by_group(tmp_path: Path) -> None:
     rows = [{**row, "sentence1": f"Ship {k // 2}"} for k, row in enumerate(ROWS * 5)]
     write_csv(tmp_path / "mine.csv", rows)
     task = load_task("rte", tmp_path / "mine.csv")
-    assert parts_of(task) == ("train", "select", "test", "server")
+    assert parts_of(task) == ("train", "select", "test")
     parts = {part: read_part(task, part) for part in ("train", "select", "test")}
     assert sum(map(len, parts.values())) == 200
     groups = [{example.group for example in examples} for examples in parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 100
     assert len(parts["train"]) > len(parts["test"]) > len(parts["select"]) > 0
     assert read_part(task, "test") == parts["test"]
+    race = tmp_path / "race.jsonl"  # has a part to choose by where it has a file for each
+    write_jsonl(race, [{**NESTED["race_high"][0], "article": f"a {k}"} for k in range(40)])
+    parts = {part: read_part(load_task("race_high", race), part) for part in ("train", "select", "test")}
+    assert sorted(e.texts[0] for part in parts.values() for e in part) == sorted(f"a {k}" for k in range(40))
+    write_csv(tmp_path / "ax.csv", rows[:6])
+    assert len(read_part(load_task("ax", tmp_path / "ax.csv"), "server")) == 6
 
 
 def hub_folder(folder: Path, names: Sequence[str]) -> Path:
@@ -157,7 +163,7 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("mnli", {"hypothesis": "b", "label": 0}, r"row 1: no column premise or sentence1 \(found: hypothesis, label\)"),
     ("rte", {"sentence1": "a", "sentence2": "b"}, r"row 1: no column label \(found: sentence1, sentence2\)"),
     ("rte", {"sentence1": "a", "sentence2": "b", "label": "maybe"},
-     "row 1: unknown label 'maybe'; accepted: entailment, not_entailment, or 0 to 1"),
+     "row 1: unknown label 'maybe'; accepted: entailment, not_entailment or 0 to 1"),
     ("rte", {"sentence1": "a", "sentence2": "b", "label": 2}, "row 1: unknown label '2'; accepted: entailment"),
     ("rte", {"sentence1": "a", "sentence2": "b", "label": 0.5}, "row 1: unknown label '0.5'; accepted: entailment"),
     ("rte", {"sentence1": "a", "sentence2": "b", "label": -1}, "row 1: no label; accepted: labelled examples, or"),
@@ -171,11 +177,15 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
      r"row 1: not laid out as copa is: KeyError\('why'\)"),
     ("copa", {"choice1": "b", "choice2": "c", "label": 0}, r"row 1: no column premise \(found: choice1"),
     ("wic", {"sentence1": "b", "sentence2": "c", "label": True}, r"row 1: no column start1 \(found: sentence1"),
-    ("race_high", {**NESTED["race_high"][0], "answer": "E"}, "row 1: unknown label 'E'; accepted: A, B, C, D, or"),
+    ("race_high", {**NESTED["race_high"][0], "answer": "E"}, "row 1: unknown label 'E'; accepted: A, B, C, D or 0"),
+    ("race_high", {**NESTED["race_high"][0], "options": ["w", "x"]}, "unknown label 'C'; accepted: A, B or 0 to 1"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": [], "answer_start": []}},
      "row 1: a question without an answer; accepted: one with an answer, or a task with answerable: true"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"], "answer_start": [90]}},
      "row 1: the answer 'Ada' does not lie in its context at character 90"),
+    ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"]}},
+     r"row 1: not laid out as kind span is: KeyError\('answer_start'\)"),
+    ("squad", {**NESTED["squad"][0], "answers": ["Ada"]}, "row 1: not laid out as kind span is: TypeError"),
 ]  # fmt: skip
 
 
@@ -185,6 +195,42 @@ def test_bad_rows(tmp_path: Path, name: str, row: dict[str, Any], message: str) 
         write_jsonl(tmp_path / f"{stem}.jsonl", [row])
     with pytest.raises(TaskError, match=message):
         read_part(load_task(name, tmp_path), "test")
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "number"),
+    [
+        (["no", "yes"], "yes", 1), (["no", "yes"], 1, 1), (["no", "yes"], "1", 1), (["no", "yes"], 1.0, 1),
+        (["1", "2", "3"], 1, 0), (["1", "2", "3"], "3", 2), (["1", "2", "3"], 2.0, 1), (["-1", "1"], -1, 0),
+        (["1", "2", "3"], 0, None), (["no", "yes"], True, None), (["no", "yes"], 10**30, None),
+    ],
+)  # fmt: skip
+def test_labels_are_names_before_they_are_numbers(
+    tmp_path: Path, classes: list[str], label: Any, number: int | None
+) -> None:
+    write_jsonl(tmp_path / "test.jsonl", [{"sentence": "a", "label": label}])
+    task = load_task("cola", tmp_path).model_copy(update={"classes": tuple(classes), "files": {"test": ("test",)}})
+    if number is None:
+        with pytest.raises(TaskError, match=f"unknown label '{label}'; accepted: {', '.join(classes)}"):
+            read_part(task, "test")
+    else:
+        assert [example.target for example in read_part(task, "test")] == [number]
+
+
+@pytest.mark.parametrize("missing", [None, "", "-", -1, -1.0, float("nan")])
+def test_labels_that_are_none(tmp_path: Path, missing: Any) -> None:
+    write_jsonl(tmp_path / "validation.jsonl", [{"sentence": "a", "label": missing}])
+    with pytest.raises(TaskError, match="row 1: no label"):
+        read_part(load_task("cola", tmp_path), "test")
+
+
+def test_no_group_and_no_title_is_no_group_of_its_own(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "validation.jsonl", [{"word": None, **row} for row in NESTED["wsc"]])
+    assert read_part(load_task("wsc", tmp_path), "test")[0].group == "Ann saw her"
+    question = {"id": "x", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    articles = [{"paragraphs": [{"context": "Ada lit it.", "qas": [question]}]}]
+    (tmp_path / "dev-v1.1.json").write_text(json.dumps({"version": "1.1", "data": articles}))
+    assert read_part(load_task("squad", tmp_path), "test")[0].group == "Ada lit it."
 
 
 def test_an_empty_part(tmp_path: Path) -> None:
@@ -203,6 +249,16 @@ def test_too_few_groups_to_choose_by(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", [{**row, "sentence1": "one"} for row in ROWS])
     with pytest.raises(TaskError, match="none of 40 training examples fell into 'select', which is cut from them"):
         read_part(load_task("rte", tmp_path), "select")
+
+
+def test_local_data_need_not_hold_what_only_a_server_can_score(tmp_path: Path) -> None:
+    for stem in ("train", "dev"):
+        write_jsonl(tmp_path / f"{stem}.jsonl", ROWS)
+    assert parts_of(load_task("rte", tmp_path)) == ("train", "select", "test")
+    write_jsonl(tmp_path / "test.jsonl", ROWS)
+    assert parts_of(load_task("rte", tmp_path)) == ("train", "select", "test", "server")
+    with pytest.raises(TaskError, match="accepted: diagnostic or AX or test, as a folder"):
+        read_part(load_task("ax", tmp_path / ".."), "server")
 
 
 def test_a_missing_file_and_a_missing_part(tmp_path: Path) -> None:
