@@ -54,5 +54,5 @@ def _caption(found: Mapping[str, Any]) -> str:
     gain = 100 * (best["test"][metric] - plain["test"][metric])
     return (
         f"{found['model']} on {found['task']}, {metric} times 100. {_LEAK} Round {best['round']} is chosen: "
-        f"{gain:+.1f} on test against the best by select of {plain['trainings']} plain trainings, which learn from dev, too."
+        f"{gain:+.1f} on test against the best by select of {plain['trainings']} plain trainings (which train on dev)."
     )
