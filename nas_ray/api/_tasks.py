@@ -46,7 +46,7 @@ def finetune(
 
     spec, shown = finetune_spec(overrides), console or Silent()
     known = [None if name is None else find_task_model(str(name)) for name in (teacher, start)]
-    named = ("--task", task, *(() if data is None else ("--data", str(data))))
+    named = _named(task, data)
     inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec, shown, *known)
     with Workers(spec.executor == "local", address, shown) as workers:
         wanted = Finetuning(inputs, Path(storage), workers)
@@ -84,7 +84,7 @@ def compare(
 
     def named(task: str) -> NamedTask:
         own = None if task not in catalogue() or catalogue()[task].embedded else data
-        return NamedTask(load_task(task, own), ("--task", task, *(() if own is None else ("--data", str(own)))))
+        return NamedTask(load_task(task, own), _named(task, own))
 
     spec, shown = finetune_spec(overrides), console or Silent()
     options = {"--tasks": ",".join(tasks), "--data": data, "--teacher": teacher, "--storage": storage}
@@ -136,10 +136,16 @@ def agora(
     from nas_ray.tasks import load_task
 
     spec, shown = agora_spec(overrides), console or Silent()
-    named = ("--task", task, *(() if data is None else ("--data", str(data))))
+    named = _named(task, data)
     labels = find_task_model(str(teacher))
     inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec.training, shown, labels)
     with Workers(spec.training.executor == "local", address, shown) as workers:
         wanted = Looping(inputs, spec, Path(storage), workers)
         remember_command(wanted.command)
         return read_agora(wanted.run())
+
+
+def _named(task: str, data: str | Path | None) -> tuple[str, ...]:
+    """The command line's words for a task and its data, from anywhere."""
+    where = str(Path(task).expanduser().absolute()) if "/" in task or Path(task).suffix else task
+    return ("--task", where, *(() if data is None else ("--data", str(Path(data).expanduser().absolute()))))

@@ -24,12 +24,13 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
-from nas_ray.distill._task_losses import TaskBatch, task_loss, teacher_loss
+from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, task_loss, teacher_loss
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
+    "OF_TOKENS",
     "Adaptation",
     "AnyJudge",
     "AnyJudgeConfig",

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf, isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from nas_ray._files import replace_folder, write_text
@@ -17,7 +19,7 @@ from nas_ray.errors import StageError, TaskError
 from nas_ray.search import Candidate, Joint, Point, SearchSession, rooted_common, task_id
 from nas_ray.space import GivenModel, Rung
 from nas_ray.spec import Agora
-from nas_ray.stages._augmentation import copies, kept, replacer
+from nas_ray.stages._augmentation import copies, kept, read_examples, replacer
 from nas_ray.stages._sessions import listed_session
 from nas_ray.stages._task_data import Scorer
 from nas_ray.stages._task_inputs import TaskInputs
@@ -58,7 +60,8 @@ class Rounds:
                 write_text(file, json.dumps(self._round(number, sets, order, examples), indent=1) + "\n")
                 shutil.rmtree(self._checkpoints(f"round-{number + 1}"), ignore_errors=True)
             rounds.append(read_record(file))
-            examples, order = (*examples, *self._generated(number, [])), rounds[-1]["order"]
+            examples = (*examples, *read_examples(self._made(number)))
+            order = rounds[-1]["order"]
         return rounds
 
     def plain(self, trainings: int) -> dict[str, Any]:
@@ -69,9 +72,9 @@ class Rounds:
                   for n in range(trainings)]  # fmt: skip
         data = self.inputs.data
         judge, losses = self._trained("plain", wanted, data.examples["train"], data.scorer("select"))
-        best = min(range(trainings), key=lambda number: losses[number])
-        found = self._scored(judge, "plain", wanted[best])
-        return {"trainings": trainings, "hyperparameters": wanted[best], "train": len(data.examples["train"]), **found}
+        best = wanted[min(range(trainings), key=lambda number: losses[number])]
+        found = self._scored(self._model(judge, "plain", best), "plain")
+        return {"trainings": trainings, "hyperparameters": best, "train": len(data.examples["train"]), **found}
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
@@ -96,36 +99,37 @@ class Rounds:
 
     def _round(self, number: int, sets: Sequence[Set], before: list[Set], train: Sequence[Example]) -> dict[str, Any]:
         """Train, order, change mistakes, and say who is left."""
-        name, scorer = f"round-{number + 1}", self._scorer(self.dev)
+        name, scorer, task = f"round-{number + 1}", self._scorer(self.dev), self.inputs.task
         judge, losses = self._trained(name, sets, train, scorer)
         order = [sets[at] for at in sorted(range(len(sets)), key=lambda at: losses[at])]
-        removed = rooted_common(*([json.dumps(found, sort_keys=True) for found in o] for o in (before, order)))
-        found = self._scored(judge, name, order[0])
-        said = predict(self.inputs.task, self.dev, self._model(judge, name, order[0]).scores(scorer.rows), scorer.rows)
-        mistakes = [at for at, (e, p) in enumerate(zip(self.dev, said, strict=True)) if p != e.target]
-        made = self._generated(number, mistakes, train)
-        metric = self.inputs.task.metrics[0]
+        removed = rooted_common(list(map(_named, before)), list(map(_named, order)))
+        best = self._model(judge, name, order[0])
+        said = predict(task, self.dev, best.scores(scorer.rows), scorer.rows)
+        mistakes = [at for at, (e, answer) in enumerate(zip(self.dev, said, strict=True)) if answer != e.target]
+        made = kept(self._made(number), lambda: self._generated(number, mistakes, train))
+        finite = [loss for loss in losses if isfinite(loss)]
         self.inputs.console.say(
-            f"  round {number + 1}: {len(sets)} sets on {len(train):,} examples, best {metric} on dev "
+            f"  round {number + 1}: {len(sets)} sets on {len(train):,} examples, best {task.metrics[0]} on dev "
             f"{1 - min(losses):.4f}; {len(mistakes)} mistakes made {len(made)} examples; {len(removed)} sets go"
         )
         return {
             "round": number + 1,
             "sets": len(sets),
+            "failed": len(sets) - len(finite),
             "train": len(train),
-            "dev": {"best": 1 - min(losses), "mean": 1 - sum(losses) / len(losses)},
+            "dev": {"best": 1 - min(losses), "mean": 1 - fmean(finite)},
             "mistakes": len(mistakes),
             "generated": len(made),
             "order": order,
-            "left": [one for one in order if json.dumps(one, sort_keys=True) not in removed],
+            "left": [one for one in order if _named(one) not in removed],
             "hyperparameters": order[0],
-            **found,
+            **self._scored(best, name),
         }
 
     def _trained(
         self, name: str, sets: Sequence[Set], train: Sequence[Example], scorer: Scorer
     ) -> tuple[FinetuneJudge, list[float]]:
-        """Every set trained on ``train``; 1 - the metric of each."""
+        """Every set trained on ``train``; 1 - the metric of each, infinite where the training failed."""
         inputs, data = self.inputs, self.inputs.data
         rows = encode(inputs.task, train, data.tokenizer, data.length)
         ladder = tuple(Rung("distilled", step) for step in inputs.spec.rungs(len(rows.ids)))
@@ -146,12 +150,13 @@ class Rounds:
         arrays = {"train": rows, "select": scorer.rows, "score": scorer, "teacher": None}
         judge = self.workers.run(session, config, arrays, progress, self.folder)
         outcomes = [session.outcomes[task_id(candidate)] for candidate in listed]
-        if failed := [outcome for outcome in outcomes if outcome.status != "completed"]:
+        if not any(outcome.status == "completed" for outcome in outcomes):
             raise StageError(
-                "agora", f"{len(failed)} trainings of {name} were not finished; the first {failed[0].status} "
-                f"({failed[0].reason}). The same command tries again."
+                "agora", f"no training of {name} was completed; the first {outcomes[0].status} "
+                f"({outcomes[0].reason}). The same command tries again."
             )  # fmt: skip
-        return judge, [float(outcome.loss or 0.0) for outcome in outcomes]
+        done = [outcome.loss if outcome.status == "completed" else None for outcome in outcomes]
+        return judge, [inf if loss is None else loss for loss in done]
 
     def _candidate(self, name: str, one: Set) -> Candidate:
         digest = f"{self.inputs.key}{name.encode().hex()}"  # a round's trainings are not those of another
@@ -161,44 +166,37 @@ class Rounds:
         candidate = self._candidate(name, one)
         return judge.begin(Assignment(task_id(candidate), "", one)).trained()
 
-    def _scored(self, judge: FinetuneJudge, name: str, one: Set) -> dict[str, Any]:
-        """The model of a set, kept, and what it reaches on *select* and *test*, which the loop never sees."""
-        model, data, folder = self._model(judge, name, one), self.inputs.data, self.folder / MODELS / name
-        with replace_folder(folder) as temporary:
+    def _scored(self, model: FinetunedModel, name: str) -> dict[str, Any]:
+        """Keep a model; what it reaches on *select* and *test*, which the loop never sees."""
+        data = self.inputs.data
+        with replace_folder(self.folder / MODELS / name) as temporary:
             save_model(model.model, temporary)
             data.tokenizer.save_pretrained(temporary)
         scorers = {"select": data.scorer("select"), "test": data.scorer("test")}
-        return {
-            "model": name, **{part: s.metrics(model.scores(s.rows), 0.0) for part, s in scorers.items()}
-        }  # fmt: skip
+        return {"model": name, **{part: s.metrics(model.scores(s.rows), 0.0) for part, s in scorers.items()}}
 
-    def _generated(self, number: int, mistakes: Sequence[int], train: Sequence[Example] = ()) -> tuple[Example, ...]:
-        """Changed mistakes with the teacher's labels, made once and kept; none that any part of the task has."""
+    def _made(self, number: int) -> Path:
+        return self.folder / f"generated-{number + 1}.jsonl"
 
-        def make() -> list[Example]:
-            if not mistakes:
-                return []
-            words, transform = replacer(self.spec.transform, self.inputs.model), self.spec.transform
-            seed = transform.seed + 1000 * number
-            new = [c for at in mistakes for c in copies(words, self.dev[at], at, transform.copies, seed)]
-            parts = (train, *self.inputs.data.examples.values())
-            told = {_folded(example) for part in parts for example in part}
-            fresh = {_folded(example): example for example in new if _folded(example) not in told}
-            return self._labelled([replace(e, id=f"{e.id}@{number + 1}") for e in fresh.values()])
-
-        return kept(self.folder / f"generated-{number + 1}.jsonl", make)
+    def _generated(self, number: int, mistakes: Sequence[int], train: Sequence[Example]) -> list[Example]:
+        """Changed mistakes with the teacher's labels; none that any part of the task has."""
+        transform = self.spec.transform
+        words, seed = replacer(transform, self.inputs.model), transform.seed + 1000 * number
+        new = [copy for at in mistakes for copy in copies(words, self.dev[at], at, transform.copies, seed)]
+        told = {_folded(example) for part in (train, *self.inputs.data.examples.values()) for example in part}
+        fresh = {_folded(example): example for example in new if _folded(example) not in told}
+        examples = [replace(example, id=f"{example.id}@{number + 1}") for example in fresh.values()]
+        return self._labelled(examples) if examples else []
 
     def _labelled(self, examples: Sequence[Example]) -> list[Example]:
         """With what the teacher says of them."""
-        if not examples:
-            return []
-        teacher, task = self.inputs.teacher, self.inputs.task
-        assert teacher is not None, "the loop has one"
-        source = teacher.source
-        rows = encode(task, examples, source.tokenizer(), min(self.inputs.data.length, source.num_positions))
-        scores = task_scores(source.load(self.inputs.head, 0), self.inputs.head.kind, rows)
-        said = predict(task, examples, scores, rows)
-        return [replace(e, target=float(label)) for e, label in zip(examples, said, strict=True)]  # type: ignore[arg-type]
+        inputs = self.inputs
+        assert inputs.teacher is not None, "the loop has one"
+        source = inputs.teacher.source
+        rows, device = inputs.data.read_by(source, examples), inputs.spec.device
+        scores = task_scores(source.load(inputs.head, 0).to(device), inputs.head.kind, rows, device)
+        classes = scores.argmax(1).tolist()
+        return [replace(example, target=float(number)) for example, number in zip(examples, classes, strict=True)]
 
     def _scorer(self, examples: tuple[Example, ...]) -> Scorer:
         data = self.inputs.data
@@ -206,6 +204,10 @@ class Rounds:
 
     def _checkpoints(self, name: str) -> Path:
         return self.folder / CHECKPOINTS / name
+
+
+def _named(one: Set) -> str:
+    return json.dumps(one, sort_keys=True)
 
 
 def _folded(example: Example) -> tuple[str, ...]:

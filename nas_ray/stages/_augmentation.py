@@ -69,5 +69,10 @@ def kept(file: Path, make: Callable[[], Sequence[Example]]) -> tuple[Example, ..
     if not file.is_file():
         rows = [{"id": e.id, "texts": e.texts, "target": e.target, "group": e.group} for e in make()]
         write_text(file, "".join(f"{json.dumps(row)}\n" for row in rows))
-    lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    return tuple(Example(row["id"], tuple(row["texts"]), row["target"], row["group"]) for row in lines)
+    return read_examples(file)
+
+
+def read_examples(file: Path) -> tuple[Example, ...]:
+    """What ``kept`` has written."""
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return tuple(Example(row["id"], tuple(row["texts"]), row["target"], row["group"]) for row in rows)

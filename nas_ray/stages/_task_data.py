@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas_ray.errors import TaskError
 from nas_ray.spec import Kind, Part
-from nas_ray.student import Head, HeadKind
+from nas_ray.student import Head, HeadKind, ModelSource
 from nas_ray.tasks import (
     Encoded,
     Example,
@@ -112,6 +112,12 @@ class TaskData:
     def _rows(self) -> dict[Part, Encoded]:
         return {}
 
+    @property
+    def units(self) -> int:
+        """What training steps draw from: examples with all their options, of other tasks rows."""
+        rows = self.rows("train")
+        return len(np.unique(rows.example)) if self.task.kind == "choice" else len(rows.ids)
+
     def train_on(self, examples: tuple[Example, ...]) -> None:
         """Train on these in place of the part's own."""
         self.examples["train"] = examples
@@ -120,6 +126,10 @@ class TaskData:
     def scorer(self, part: Part) -> Scorer:
         """What scores a part."""
         return Scorer(self.task, self.examples[part], self.rows(part))
+
+    def read_by(self, other: ModelSource, examples: Sequence[Example]) -> Encoded:
+        """Examples as another model reads them."""
+        return encode(self.task, examples, other.tokenizer(), min(self.length, other.num_positions))
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Sizes, and what was cut off."""

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nas_ray._files import replace_file
-from nas_ray.distill import DistillPlan, FinetuneJudgeConfig, task_scores
+from nas_ray.distill import OF_TOKENS, DistillPlan, FinetuneJudgeConfig, task_scores
 from nas_ray.errors import ModelError
 from nas_ray.space import Rung
 from nas_ray.spec import Finetune
@@ -94,16 +94,23 @@ class TaskInputs:
         if self.teacher is None:
             return
         self.teacher.check_teaches(self.task)
-        if self.head.kind in ("span", "token") and not self._reads_alike(self.teacher.source):
+        if self.head.kind in OF_TOKENS:
+            self._check_reads_alike(self.teacher)
+
+    def _check_reads_alike(self, teacher: TaskModel) -> None:
+        source = teacher.source
+        alike = source.tokenizer().get_vocab() == self.data.tokenizer.get_vocab()
+        if not alike or source.num_positions < self.data.length:
+            what = "fewer positions" if alike else "other tokens"
             raise ModelError(
-                f"{self.teacher.folder}: has other tokens than {self.model}; accepted as --teacher on a task of kind "
-                f"{self.task.kind}, where every token is scored: a model with the same tokenizer."
+                f"{teacher.folder}: has {what} than {self.model}; accepted as --teacher on a task of kind "
+                f"{self.task.kind}, where every token is scored: a model that reads the same."
             )
 
     @cached_property
     def ladder(self) -> tuple[Rung, ...]:
         """The steps at which models are judged."""
-        return tuple(Rung("distilled", step) for step in self.spec.rungs(len(self.data.rows("train").ids)))
+        return tuple(Rung("distilled", step) for step in self.spec.rungs(self.data.units))
 
     def augment(self, folder: Path) -> None:
         """Add what the settings say to the training examples; it is kept in ``folder``."""
@@ -139,17 +146,11 @@ class TaskInputs:
         """What the teacher says of the training rows, as it reads them; computed once and kept."""
         if not file.is_file():
             self.console.say(f"  {teacher.folder} is asked of the training part")
-            source, device = teacher.source, self.spec.device
-            model = source.load(self.head, 0).to(device)
-            data = self.data if self._reads_alike(source) else self._read_by(source)
-            scores = torch.from_numpy(task_scores(model, self.head.kind, data.rows("train"), device))
+            source, kind, device = teacher.source, self.head.kind, self.spec.device
+            rows = self.data.rows("train")
+            if kind not in OF_TOKENS:
+                rows = self.data.read_by(source, self.data.examples["train"])
+            scores = torch.from_numpy(task_scores(source.load(self.head, 0).to(device), kind, rows, device))
             with replace_file(file) as temporary:
                 save_file({"scores": scores}, temporary)
         return np.asarray(load_file(file)["scores"].numpy())
-
-    def _reads_alike(self, other: ModelSource) -> bool:
-        """Whether it makes the same tokens of a text."""
-        return bool(other.tokenizer().get_vocab() == self.data.tokenizer.get_vocab())
-
-    def _read_by(self, other: ModelSource) -> TaskData:
-        return TaskData(self.task, other.tokenizer(), other.num_positions, self.spec.max_length)

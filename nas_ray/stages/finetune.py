@@ -121,7 +121,7 @@ class Finetuning:
             pairs = zip(reported, by_origin[SETTINGS], strict=True)
             gains = [one.record["test"][metric] - other.record["test"][metric] for one, other in pairs]
             search = {**search, "settings": _trainings(by_origin[SETTINGS]), "gain": {metric: verdict(gains)}}
-        spec, train = inputs.spec, inputs.data.rows("train")
+        spec, per_unit = inputs.spec, int(inputs.data.rows("train").mask.sum()) / inputs.data.units
         return {
             "format": _FORMAT,
             "key": inputs.key,
@@ -134,7 +134,7 @@ class Finetuning:
             "start": None if inputs.start is None else str(inputs.start.folder),
             "settings": spec.model_dump(mode="json"),
             "steps": inputs.ladder[-1].budget,
-            "tokens": round(float(train.mask.sum(1).mean()) * inputs.ladder[-1].budget * spec.sequences),
+            "tokens": round(per_unit * inputs.ladder[-1].budget * spec.sequences),
             "best": best.folder.name,
             **_trainings(reported),
             "search": search,

@@ -22,7 +22,7 @@ from tests.tiny_tasks import KEYS, write_task
 
 FAST = ("executor=local", "tracking.enabled=false", "epochs=1", "judged=1")
 LOOP = (
-    *(f"training.{setting}" for setting in (*FAST, "least_steps=12")),
+    *(f"training.{setting}" for setting in (*FAST, "least_steps=8")),
     "learning_rates=[1.0e-3, 3.0e-3]", "sequences=[8, 16]", "warmups=[0.1]", "dev_share=0.3", "transform.copies=2",
 )  # fmt: skip
 
@@ -147,3 +147,13 @@ def test_errors(student: str, task: str, teacher: str, tmp_path: Path) -> None:
     rated = str(write_task(tmp_path / "rated", "regression"))
     with pytest.raises(SpecError, match="kind regression; accepted: classes of texts or pairs"):
         api.agora(student, rated, teacher=teacher, overrides=LOOP, storage=tmp_path)
+
+
+def test_a_set_that_learns_nothing_but_infinity_stands_last_and_goes(
+    student: str, task: str, teacher: str, tmp_path: Path
+) -> None:
+    settings = (*LOOP, "learning_rates=[1.0e+30, 3.0e-3]", "sequences=[16]", "most_rounds=3")
+    found = api.agora(student, task, teacher=teacher, overrides=settings, storage=tmp_path)
+    assert found["rounds"][0]["failed"] == 1
+    assert [one["learning_rate"] for one in found["rounds"][0]["order"]] == [3e-3, 1e30]
+    assert found["plain"]["hyperparameters"]["learning_rate"] == 3e-3

@@ -137,6 +137,7 @@ def test_options_and_spans_are_learned_far_above_chance(kind: str, chance: float
     found = api.finetune(
         student, str(write_task(tmp_path / "t", kind)), overrides=(*FAST, "least_steps=60"), storage=tmp_path
     )
+    assert found["steps"] == 60  # two options of one example count once
     (reached,) = found["test"].values()
     error = (chance * (1 - chance) / found["sizes"]["test"]) ** 0.5
     assert reached["mean"] - chance > max(0.3, 5 * error)

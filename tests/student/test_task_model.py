@@ -9,9 +9,10 @@ import pytest
 import torch
 import transformers
 
+from nas_ray import api
 from nas_ray.errors import ModelError, TeacherError
 from nas_ray.modeling import NasRayForSequenceClassification
-from nas_ray.student import Head, find_model, save_model, task_logits
+from nas_ray.student import Head, find_model, load_student, save_model, task_logits, with_masked_lm_head
 from tests.conftest import save_model as save_random
 from tests.conftest import train_tokenizer
 from tests.tiny_student import write_student
@@ -103,6 +104,20 @@ def test_another_tasks_model_gives_its_encoder_and_its_head_where_it_fits(
     assert same.config.id2label == {0: "x", 1: "y", 2: "z"}
     assert other.classifier.bias.shape == (2,)
     assert torch.equal(other.bert.pooler.dense.weight, three.bert.pooler.dense.weight)
+
+
+def test_a_student_with_a_masked_lm_head_and_an_export_are_the_same_encoder(
+    tiny_teacher_dir: Path, tmp_path: Path
+) -> None:
+    folder, head = write_student(tmp_path / "s", "paths", tiny_teacher_dir), HEADS["sequence"][0]
+    expected = scores(find_model(str(folder)).load(head, 0), "sequence")
+    exported = api.export(folder, format="hf", to=tmp_path / "export").folder
+    found = find_model(str(exported)).load(head, 0)
+    assert torch.equal(scores(found, "sequence"), expected)
+    save_model(found, tmp_path / "saved")
+    assert "auto_map" not in (tmp_path / "saved" / "config.json").read_text()
+    with_masked_lm_head(load_student(folder), 0).save_pretrained(folder)
+    assert torch.equal(scores(find_model(str(folder)).load(head, 0), "sequence"), expected)
 
 
 @pytest.mark.parametrize(
