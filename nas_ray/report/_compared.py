@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from nas_ray._files import replace_file
-from nas_ray.report._canvas import FRONT, TEACHER, panels
+from nas_ray.report._canvas import FRONT, TEACHER, panels, scale_sizes
 from nas_ray.report._tasks import mean
 from nas_ray.report._text import count, digits
 
@@ -47,8 +47,8 @@ def write_compared_figure(found: Mapping[str, Any], path: Path) -> None:
                 y, error = 100 * average["mean"], 100 * (average["deviation"] or 0.0)
                 panel.errorbar(row[name], y, error, fmt="o", color=colour, markersize=6, capsize=3)
                 panel.annotate(row["label"], (row[name], y), (6, 4), textcoords="offset points", fontsize=8)
-            panel.set_xscale("log")
-            panel.margins(x=0.25, y=0.15)
+            scale_sizes(panel, [row[name] for row in found["models"]])
+            panel.margins(y=0.15)
             panel.set_xlabel(title)
             panel.set_title(f"Average of {len(found['tasks'])} tasks against {title.partition(' (')[0]}", pad=10)
         axes[0].set_ylabel("average over tasks, times 100")
