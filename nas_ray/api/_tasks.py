@@ -1,4 +1,4 @@
-"""What trains models on tasks: finetune, compare, agora."""
+"""What trains models on tasks: finetune, compare, predict, agora."""
 
 from __future__ import annotations
 
@@ -103,6 +103,34 @@ def compare(
             teacher=None if teacher is None else absolute_teacher(teacher),
         )
         return read_comparison(comparing.run())
+
+
+def predict(
+    model: str | Path,
+    task: str,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Ask a fine-tuned model of another task with the same classes: a benchmark's diagnostics, MNLI's mismatched part.
+
+    Args:
+        model: the folder of a finished fine-tuning, or of one of its models. task, data: as of ``finetune``. out: where
+            prediction files go; beside the model's fine-tuning if None.
+
+    Returns:
+        ``model``, ``task``, ``scores`` of the part *test* if it has labels, and ``files`` for the benchmark's server.
+
+    Raises:
+        ModelError: there is no such model, or it knows other classes. TaskError: of the task.
+    """
+    from nas_ray.stages._task_models import find_task_model
+    from nas_ray.stages.predict import answers
+    from nas_ray.tasks import load_task
+
+    place = None if out is None else Path(out).expanduser().absolute()
+    return answers(find_task_model(str(model)), load_task(task, data), place, console or Silent())
 
 
 def agora(

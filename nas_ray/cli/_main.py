@@ -36,6 +36,7 @@ for _command in (
     _students.retrain,
     _tasks.finetune,
     _tasks.compare,
+    _tasks.predict,
     _tasks.agora,
     _export.export,
     _supplies.profile,

@@ -1,4 +1,4 @@
-"""Commands that train models on tasks: finetune, compare, agora."""
+"""Commands that train models on tasks: finetune, compare, predict, agora."""
 
 from __future__ import annotations
 
@@ -118,6 +118,27 @@ def compare(
 
     console.show(compared_table(found))
     console.say(f"files    {found['folder']} (comparison.json, comparison.md, comparison.png)")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@_TASK_OPTION
+@_DATA_OPTION
+@click.option("--to", "out", type=click.Path(path_type=Path), metavar="DIR", help="Where prediction files go.")
+@JSON_OPTION
+def predict(model: Path, task: str, data: Path | None, out: Path | None, as_json: bool) -> None:
+    """Ask the fine-tuned MODEL (its folder) of a task with the same classes, such as a benchmark's diagnostics."""
+    from nas_ray import api
+
+    console = None if as_json else terminal()
+    found = api.predict(model, task, data=data, out=out, console=console)
+    if console is None:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for name, value in found["scores"].items():
+        console.say(f"{name:8} {100 * value:.1f}")
+    for file in found["files"]:
+        console.say(f"server   {file}")
 
 
 @click.command()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ _HEADS: Mapping[Kind, HeadKind] = {
     "span": "span",
     "token": "token",
 }
-NEEDED: tuple[Part, ...] = ("train", "select", "test")
+_NEEDED: tuple[Part, ...] = ("train", "select", "test")
 
 Scores = NDArray[np.float32]
 
@@ -46,6 +46,22 @@ def head_of(task: Task) -> Head:
     """What ``task`` wants of a model."""
     kind = _HEADS[task.kind]
     return Head(kind, task.classes if kind in ("sequence", "token") else (), task.extra_layer)
+
+
+def check_trainable(task: Task) -> None:
+    """Refuse a task that no model can be trained, chosen and judged on.
+
+    Raises:
+        TaskError: says what is missing.
+    """
+    if task.trained_on is not None:
+        raise TaskError(
+            f"task '{task.name}' has nothing to train on; accepted: fine-tune on '{task.trained_on}', and ask that "
+            "model with `nas-ray predict`."
+        )
+    there = parts_of(task)
+    if missing := [part for part in _NEEDED if part not in there]:
+        raise TaskError(f"task '{task.name}' has no part '{missing[0]}'; accepted: data that has one, by --data.")
 
 
 @dataclass(frozen=True)
@@ -72,25 +88,24 @@ class Scorer:
 
 
 class TaskData:
-    """A task read for a model: by its tokenizer, as far as its positions go.
+    """A task read for a model: by its tokenizer, as far as its positions go; all of its parts, or those in ``wanted``.
 
     Raises:
-        TaskError: it has nothing to train on, or a part is missing or wrong. AssetError: it cannot be fetched.
+        TaskError: a part is missing or wrong. AssetError: it cannot be fetched.
     """
 
-    def __init__(self, task: Task, tokenizer: Any, num_positions: int, max_length: int | None) -> None:
-        if task.trained_on is not None:
-            raise TaskError(
-                f"task '{task.name}' has nothing to train on; accepted: the task whose models it is asked of, "
-                f"'{task.trained_on}'."
-            )
-        there = parts_of(task)
-        if missing := [part for part in NEEDED if part not in there]:
-            raise TaskError(f"task '{task.name}' has no part '{missing[0]}'; accepted: data that has one, by --data.")
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: Any,
+        num_positions: int,
+        max_length: int | None = None,
+        wanted: Collection[Part] = get_args(Part),
+    ) -> None:
         self.task, self.tokenizer = task, tokenizer
         self.length = min(max_length or task.max_length, num_positions)
-        self.parts = there
-        self.examples = {part: read_part(task, part) for part in there}
+        self.parts = tuple(part for part in parts_of(task) if part in wanted)
+        self.examples = {part: read_part(task, part) for part in self.parts}
 
     @cached_property
     def digest(self) -> str:
@@ -135,13 +150,12 @@ class TaskData:
         """Sizes, and what was cut off."""
         sizes = ", ".join(f"{part} {len(examples):,}" for part, examples in self.examples.items())
         say(f"  {self.task.name} ({self.task.source}): {sizes}; rows of at most {self.length} tokens")
-        for part in NEEDED:
+        for part in self.parts:
             if cut := self.rows(part).truncated:
                 whole = len(self.examples[part])
                 say(f"  {cut:,} of {whole:,} examples of {part} are longer than {self.length} tokens and were cut off")
 
-    def write_predictions(self, scores: Scores, threshold: float, folder: Path) -> list[str]:
-        """The file that the benchmark's server takes, of ``scores`` of the part *server*; its name."""
-        examples, rows = self.examples["server"], self.rows("server")
-        said = predict(self.task, examples, scores, rows, threshold=threshold)
-        return [write_predictions(self.task, examples, said, folder).name]
+    def write_predictions(self, part: Part, scores: Scores, threshold: float, folder: Path) -> Path:
+        """The file that the benchmark's server takes, of ``scores`` of a part."""
+        said = predict(self.task, self.examples[part], scores, self.rows(part), threshold=threshold)
+        return write_predictions(self.task, self.examples[part], said, folder)

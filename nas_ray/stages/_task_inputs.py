@@ -21,7 +21,7 @@ from nas_ray.spec import Finetune
 from nas_ray.stages._augmentation import augmented, check_augment
 from nas_ray.stages._console import Console
 from nas_ray.stages._inputs import teacher_content
-from nas_ray.stages._task_data import Scores, TaskData, head_of
+from nas_ray.stages._task_data import Scores, TaskData, check_trainable, head_of
 from nas_ray.stages._task_models import TaskModel
 from nas_ray.student import Head, ModelSource, find_model
 from nas_ray.tasks import Task
@@ -58,6 +58,7 @@ class TaskInputs:
     @cached_property
     def data(self) -> TaskData:
         """The task as the model reads it."""
+        check_trainable(self.task)
         return TaskData(self.task, self.source.tokenizer(), self.source.num_positions, self.spec.max_length)
 
     @property

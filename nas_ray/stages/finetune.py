@@ -24,7 +24,7 @@ from nas_ray.stages._task_trials import SPOOL, Workers, task_tracker
 from nas_ray.teacher import first_line
 from nas_ray.tracking import Tracker
 
-FINETUNED = "finetuned"
+FINETUNED, PREDICTIONS = "finetuned", "predictions"
 _FORMAT = 1
 
 
@@ -149,7 +149,8 @@ class Finetuning:
             return []
         model = best.source.load(inputs.head, 0).to(inputs.spec.device)
         scores = task_scores(model, inputs.head.kind, inputs.data.rows("server"), inputs.spec.device)
-        return inputs.data.write_predictions(scores, best.record["threshold"], self.folder / "predictions")
+        folder, threshold = self.folder / PREDICTIONS, best.record["threshold"]
+        return [inputs.data.write_predictions("server", scores, threshold, folder).name]
 
     def _tracker(self) -> Tracker:
         spec, console = self.inputs.spec, self.inputs.console

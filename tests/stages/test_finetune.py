@@ -390,3 +390,25 @@ def test_other_words_are_more_examples_made_once(student: str, tmp_path: Path, m
     span = str(write_task(tmp_path / "span", "span"))
     with pytest.raises(SpecError, match=r"augment: task 'span' is of kind span.*accepted: single, pair, regression"):
         api.finetune(student, span, overrides=few, storage=tmp_path)
+
+
+# -- asked ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_asked_of_another_task_with_its_classes(
+    learned: dict[str, Any], single: str, tmp_path: Path
+) -> None:
+    asked = write_task(tmp_path / "asked", "single", {"test": 30, "server": 5}, trained_on="single")
+    found = api.predict(learned["folder"], str(asked), out=tmp_path / "said")
+    assert found["scores"]["accuracy"] > 0.8
+    (file,) = found["files"]
+    assert len(Path(file).read_text().splitlines()) == 6
+    again = api.predict(model_of(learned), single)
+    assert again["scores"] == next(t["test"] for t in learned["trainings"] if t["model"] == learned["best"])
+    shown = CliRunner().invoke(cli, ["predict", learned["folder"], "--task", str(asked)], catch_exceptions=False)
+    assert f"{learned['folder']}/predictions" in shown.output
+    with pytest.raises(TaskError, match=r"has nothing to train on; accepted: fine-tune on 'single'.*nas-ray predict"):
+        api.finetune(learned["model"], str(asked), overrides=FAST, storage=tmp_path)
+    pair = write_task(tmp_path / "pair", "pair", {"train": 10, "test": 10})
+    with pytest.raises(ModelError, match=r"with classes calm, loud, cold; accepted for 'pair': kind pair, other, same"):
+        api.predict(learned["folder"], str(pair))
