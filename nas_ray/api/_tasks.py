@@ -16,6 +16,7 @@ def finetune(
     data: str | Path | None = None,
     teacher: str | Path | None = None,
     start: str | Path | None = None,
+    settings: str | Path | None = None,
     overrides: Sequence[str] = (),
     storage: str | Path = "runs",
     address: str | None = None,
@@ -28,7 +29,8 @@ def finetune(
         task: a name of ``nas-ray tasks``, or a YAML file. data: its local files, a folder or one file.
         teacher: a finished fine-tuning on the same task, whose predictions are learned too.
         start: a finished fine-tuning of the same model on another task, whose weights training begins with.
-        overrides: ``learning_rate=2e-4`` and other keys of ``spec.Finetune``; ``search={}`` searches hyperparameters.
+        settings: a YAML file with keys of ``spec.Finetune``. overrides: ``learning_rate=2e-4`` and the like, over it;
+            ``search={}`` searches hyperparameters.
         storage: the folder that results go to. address: None for this machine, ``auto`` or ``HOST:PORT`` for a cluster.
 
     Returns:
@@ -44,7 +46,7 @@ def finetune(
     from nas_ray.stages.finetune import Finetuning, read_finetuned
     from nas_ray.tasks import load_task
 
-    spec, shown = finetune_spec(overrides), console or Silent()
+    spec, shown = finetune_spec(overrides, settings), console or Silent()
     known = [None if name is None else find_task_model(str(name)) for name in (teacher, start)]
     named = _named(task, data)
     inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec, shown, *known)
@@ -60,6 +62,7 @@ def compare(
     *,
     data: str | Path | None = None,
     teacher: str | None = None,
+    settings: str | Path | None = None,
     overrides: Sequence[str] = (),
     storage: str | Path = "runs",
     address: str | None = None,
@@ -68,8 +71,9 @@ def compare(
     """Train every model on every task in one way, and measure sizes, FLOPs and latency; resumable.
 
     Args:
-        models, tasks, overrides, storage, address: as of ``finetune``. data: a folder with the local files of all tasks
-            that are not embedded. teacher: a model that is fine-tuned on each task first and teaches the others.
+        models, tasks, settings, overrides, storage, address: as of ``finetune``. data: a folder with the local files of
+            all tasks that are not embedded. teacher: a model that is fine-tuned on each task first and teaches the
+            others.
 
     Returns:
         What ``comparison.json`` says, and its ``folder``, which has a table and a figure too. Fine-tunings that are
@@ -86,7 +90,7 @@ def compare(
         own = None if task not in catalogue() or catalogue()[task].embedded else data
         return NamedTask(load_task(task, own), _named(task, own))
 
-    spec, shown = finetune_spec(overrides), console or Silent()
+    spec, shown = finetune_spec(overrides, settings), console or Silent()
     options = {"--tasks": ",".join(tasks), "--data": data, "--teacher": teacher, "--storage": storage}
     words = [str(w) for name, value in {**options, "--address": address}.items() if value for w in (name, value)]
     command = compare_command(models, words, spec)
@@ -139,6 +143,7 @@ def agora(
     *,
     teacher: str | Path,
     data: str | Path | None = None,
+    settings: str | Path | None = None,
     overrides: Sequence[str] = (),
     storage: str | Path = "runs",
     address: str | None = None,
@@ -148,8 +153,7 @@ def agora(
     whose order is settled, until none is left; against as many plain trainings. Resumable.
 
     Args:
-        As of ``finetune``; the ``teacher`` labels new examples. overrides: ``dev_share=0.1`` and other keys of
-            ``spec.Agora``.
+        As of ``finetune``; the ``teacher`` labels new examples, and settings are those of ``spec.Agora``.
 
     Returns:
         What ``agora.json`` says, and its ``folder``.
@@ -163,7 +167,7 @@ def agora(
     from nas_ray.stages.agora import Looping, read_agora
     from nas_ray.tasks import load_task
 
-    spec, shown = agora_spec(overrides), console or Silent()
+    spec, shown = agora_spec(overrides, settings), console or Silent()
     named = _named(task, data)
     labels = find_task_model(str(teacher))
     inputs = TaskInputs(absolute_teacher(model), load_task(task, data), named, spec.training, shown, labels)

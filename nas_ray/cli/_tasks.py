@@ -12,6 +12,9 @@ from nas_ray.cli._options import ADDRESS_OPTION, JSON_OPTION, terminal
 _STORAGE_OPTION = click.option(
     "--storage", default="runs", show_default=True, metavar="DIR", help="Folder of results; shared on a cluster."
 )
+_SETTINGS_OPTION = click.option(
+    "--settings", type=click.Path(path_type=Path), metavar="FILE", help="A YAML file with settings, ranges included."
+)
 _SET_OPTION = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the training, such as learning_rate=2e-4."
 )
@@ -32,6 +35,7 @@ _SEEDS_OPTION = click.option("--seeds", type=click.IntRange(1), metavar="N", hel
 @_SEARCH_OPTION
 @_SEEDS_OPTION
 @_STORAGE_OPTION
+@_SETTINGS_OPTION
 @_SET_OPTION
 @ADDRESS_OPTION
 @JSON_OPTION
@@ -44,6 +48,7 @@ def finetune(
     search: bool,
     seeds: int | None,
     storage: str,
+    settings: Path | None,
     overrides: tuple[str, ...],
     address: str | None,
     as_json: bool,
@@ -61,7 +66,8 @@ def finetune(
         data=data,
         teacher=teacher,
         start=start,
-        overrides=_settings(search, seeds, overrides),
+        settings=settings,
+        overrides=_overrides(search, seeds, overrides),
         storage=storage,
         address=address,
         console=console,
@@ -84,6 +90,7 @@ def finetune(
 @_SEARCH_OPTION
 @_SEEDS_OPTION
 @_STORAGE_OPTION
+@_SETTINGS_OPTION
 @_SET_OPTION
 @ADDRESS_OPTION
 @JSON_OPTION
@@ -95,6 +102,7 @@ def compare(
     search: bool,
     seeds: int | None,
     storage: str,
+    settings: Path | None,
     overrides: tuple[str, ...],
     address: str | None,
     as_json: bool,
@@ -107,9 +115,16 @@ def compare(
 
     console = None if as_json else terminal()
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    settings = _settings(search, seeds, overrides)
     found = api.compare(
-        models, names, data=data, teacher=teacher, overrides=settings, storage=storage, address=address, console=console
+        models,
+        names,
+        data=data,
+        teacher=teacher,
+        settings=settings,
+        overrides=_overrides(search, seeds, overrides),
+        storage=storage,
+        address=address,
+        console=console,
     )
     if console is None:
         click.echo(json.dumps(found, indent=1))
@@ -149,6 +164,7 @@ def predict(model: Path, task: str, data: Path | None, out: Path | None, as_json
     "--teacher", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A fine-tuned model that labels."
 )
 @_STORAGE_OPTION
+@_SETTINGS_OPTION
 @_SET_OPTION
 @ADDRESS_OPTION
 @JSON_OPTION
@@ -158,6 +174,7 @@ def agora(
     data: Path | None,
     teacher: Path,
     storage: str,
+    settings: Path | None,
     overrides: tuple[str, ...],
     address: str | None,
     as_json: bool,
@@ -170,7 +187,15 @@ def agora(
 
     console = None if as_json else terminal()
     found = api.agora(
-        model, task, teacher=teacher, data=data, overrides=overrides, storage=storage, address=address, console=console
+        model,
+        task,
+        teacher=teacher,
+        data=data,
+        settings=settings,
+        overrides=overrides,
+        storage=storage,
+        address=address,
+        console=console,
     )
     if console is None:
         click.echo(json.dumps(found, indent=1))
@@ -181,5 +206,5 @@ def agora(
     console.say(f"model    {found['folder']}/models/{found['best']['model']}")
 
 
-def _settings(search: bool, seeds: int | None, overrides: tuple[str, ...]) -> list[str]:
+def _overrides(search: bool, seeds: int | None, overrides: tuple[str, ...]) -> list[str]:
     return [*(["search={}"] if search else []), *([f"seeds={seeds}"] if seeds else []), *overrides]

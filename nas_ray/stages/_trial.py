@@ -21,6 +21,7 @@ from nas_ray.spec import (
     find,
     load_space_spec,
     load_trial,
+    read_settings,
 )
 
 
@@ -70,22 +71,22 @@ def adapt_spec(overrides: Sequence[str] = ()) -> Adapt:
     return spec.model_copy(update={"text": text})
 
 
-def finetune_spec(overrides: Sequence[str] = ()) -> Finetune:
-    """The settings of a fine-tuning after ``a.b=value`` edits.
+def finetune_spec(overrides: Sequence[str] = (), settings: str | Path | None = None) -> Finetune:
+    """The settings of a fine-tuning: what a YAML file says, if one is named, and ``a.b=value`` edits.
 
     Raises:
         SpecError: as ``load_run_specs``.
     """
-    return edit(Finetune(), overrides)
+    return edit(Finetune() if settings is None else read_settings(Finetune(), Path(settings)), overrides)
 
 
-def agora_spec(overrides: Sequence[str] = ()) -> Agora:
-    """The settings of Agora's loop after ``a.b=value`` edits.
+def agora_spec(overrides: Sequence[str] = (), settings: str | Path | None = None) -> Agora:
+    """The settings of Agora's loop: what a YAML file says, if one is named, and ``a.b=value`` edits.
 
     Raises:
         SpecError: as ``load_run_specs``.
     """
-    return edit(Agora(), overrides)
+    return edit(Agora() if settings is None else read_settings(Agora(), Path(settings)), overrides)
 
 
 def absolute_teacher(name: str) -> str:

@@ -23,7 +23,7 @@ from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import ModelError, SpecError, StageError, TaskError, TeacherError
 from nas_ray.search import Journal
-from nas_ray.stages import Silent, _augmentation, _task_inputs
+from nas_ray.stages import Silent, _augmentation, _task_inputs, finetune_spec
 from nas_ray.stages import finetune as stage
 from tests.conftest import save_model, train_tokenizer
 from tests.tiny_student import write_student
@@ -390,6 +390,19 @@ def test_other_words_are_more_examples_made_once(student: str, tmp_path: Path, m
     span = str(write_task(tmp_path / "span", "span"))
     with pytest.raises(SpecError, match=r"augment: task 'span' is of kind span.*accepted: single, pair, regression"):
         api.finetune(student, span, overrides=few, storage=tmp_path)
+
+
+def test_settings_and_the_space_of_a_search_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("epochs: 5\nsearch: {trials: 7, learning_rate: {low: 1.0e-5, high: 1.0e-3}, warmup: null}\n")
+    found = finetune_spec(["epochs=6"], file)
+    assert (found.epochs, found.sequences) == (6, 32)
+    assert found.search is not None
+    assert set(found.search.searched) == {"learning_rate", "sequences", "weight_decay"}
+    assert finetune_spec(found.overrides) == found
+    file.write_text("epoch: 5")
+    with pytest.raises(SpecError, match=r"mine\.yaml: epoch: unknown key 'epoch'.*Did you mean 'epochs'"):
+        finetune_spec((), file)
 
 
 # -- asked ------------------------------------------------------------------------------------------------------------
