@@ -51,7 +51,7 @@ class TaskTraining:
             self.inputs.ladder,
             self.folder / "journal-search.jsonl",
             lambda _: {},
-            self._listener(self.folder / CHECKPOINTS),
+            self._listener(checkpoints=self.folder / CHECKPOINTS),
             trials=search.trials,
             eta=search.eta,
             seed=spec.seed,
@@ -92,7 +92,7 @@ class TaskTraining:
             self.inputs.ladder,
             self.folder / "journal.jsonl",
             lambda _: {},
-            self._listener(None),
+            self._listener(by_seed=True),
         )
         total = len(listed) * self.inputs.ladder[-1].budget
 
@@ -121,9 +121,9 @@ class TaskTraining:
     def _arrays(self) -> dict[str, Any]:
         return self.inputs.arrays(self.folder)
 
-    def _listener(self, checkpoints: Path | None) -> TrialListener:
+    def _listener(self, **more: Any) -> TrialListener:
         tags = {"task": self.inputs.task.name, "model": self.inputs.model}
-        return TrialListener(self.tracker, self._metric, tags, self.inputs.spec.seed, checkpoints)
+        return TrialListener(self.tracker, self._metric, tags, self.inputs.spec.seed, **more)
 
     def _run(self, session: SearchSession, progress: Any) -> FinetuneJudge:
         config = self.inputs.config(self.folder / CHECKPOINTS)

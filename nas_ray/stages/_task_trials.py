@@ -69,18 +69,20 @@ class Workers:
 class TrialListener:
     """Passes on to MLflow what a session tells; every trial has ``tags`` and its metric on *select* by steps.
 
-    With ``checkpoints`` those of a trial that has ended well are deleted: nobody goes on from it.
+    Runs are named by origin and id, or by origin and seed if that tells them apart. With ``checkpoints`` those
+    of a trial that has ended well are deleted: nobody goes on from it.
     """
 
     tracker: Tracker
     metric: str
     tags: Mapping[str, str]
     seed: int
+    by_seed: bool = False
     checkpoints: Path | None = None
 
     def started(self, task: Task) -> None:
         found = {"seed": self.seed, **task.hyperparameters}
-        label = f"{task.origin}, seed {found['seed']}"
+        label = f"{task.origin}, " + (f"seed {found['seed']}" if self.by_seed else task.candidate_id)
         record = CandidateRecord(task.candidate_id, task.architecture.arch_id, task.origin, label=label, params=found)
         self.tracker.candidate_started(record)
 

@@ -34,6 +34,8 @@ class WordReplacer:
         self.tokenizer = source.tokenizer()
         self._words = _whole_words(self.tokenizer)
         self._known = torch.tensor(sorted(self._words))
+        self._near: dict[int, Tensor] = {}
+        self._numbers: dict[str, int | None] = {}
         self._model = self._masked_lm() if by == "masked_lm" else source.encoder()
 
     def changed(self, text: str, rng: np.random.Generator) -> str:
@@ -44,7 +46,8 @@ class WordReplacer:
             return text
         chosen = [pair for pair, drawn in zip(known, rng.random(len(known)), strict=True) if drawn < self.ratio]
         chosen = chosen or [known[int(rng.integers(len(known)))]]
-        found = self._nearest(chosen) if self.by == "embedding" else self._likeliest(text, chosen)
+        near = self.by == "embedding"
+        found = [self._nearest(number) for _, number in chosen] if near else self._likeliest(text, chosen)
         parts, at = [], 0
         for (match, _), candidates in zip(chosen, found, strict=True):
             word = self._words[int(candidates[int(rng.integers(len(candidates)))])]
@@ -54,13 +57,19 @@ class WordReplacer:
 
     def _number(self, word: str) -> int | None:
         """The token that is ``word``, if one is."""
-        found = self.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-        return int(found[0]) if len(found) == 1 and found[0] in self._words else None
+        if word not in self._numbers:
+            found = self.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+            self._numbers[word] = int(found[0]) if len(found) == 1 and found[0] in self._words else None
+        return self._numbers[word]
 
     @torch.no_grad()
-    def _nearest(self, chosen: list[tuple[re.Match[str], int]]) -> list[Tensor]:
-        numbers = torch.tensor([number for _, number in chosen])
-        return self._best(self._vectors[numbers] @ self._vectors[self._known].T, numbers)
+    def _nearest(self, number: int) -> Tensor:
+        """The words nearest to a token, found once."""
+        if number not in self._near:
+            place = torch.searchsorted(self._known, number)
+            cosines = self._vectors @ self._vectors[place]
+            self._near[number] = self._best(cosines[None], torch.tensor([number]))[0]
+        return self._near[number]
 
     @torch.no_grad()
     def _likeliest(self, text: str, chosen: list[tuple[re.Match[str], int]]) -> list[Tensor]:
@@ -84,7 +93,8 @@ class WordReplacer:
 
     @cached_property
     def _vectors(self) -> Tensor:
-        return F.normalize(self._model.get_input_embeddings().weight, dim=-1)
+        """Of the known words."""
+        return F.normalize(self._model.get_input_embeddings().weight[self._known], dim=-1)
 
     def _masked_lm(self) -> Any:
         accepted = "a model with a masked-LM head, such as `nas-ray adapt-teacher` makes, or candidates by embedding"
