@@ -50,8 +50,10 @@ class Finetuning:
         say = self.inputs.console.say
         if self.is_finished:
             say(f"  done before: {self.folder}")
-            if (self.folder / SPOOL).is_file():  # MLflow was away when it ended
-                self._tracker().close()
+            if (self.folder / SPOOL).is_file():  # MLflow was away when it ended, or this process was killed just then
+                tracker = self._tracker()
+                self._tell(tracker, read_record(self.folder / RECORD))
+                tracker.close()
             return self.folder
         try:
             with hold(self.folder, "works on this fine-tuning"):
@@ -101,13 +103,17 @@ class Finetuning:
             models = training.train(None if search is None else search["hyperparameters"])
             record = self._record(models, search)
             write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
-            settings = {name: str(value) for name, value in self.inputs.spec.model_dump(mode="json").items()}
-            means = {f"test_{name}": found["mean"] for name, found in record["test"].items()}
-            facts = {"model": self.inputs.model, "task": self.inputs.task.name}
-            tracker.summary({**settings, **facts}, means, [self.folder / RECORD])
+            self._tell(tracker, record)
         finally:
             tracker.close()
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
+    def _tell(self, tracker: Tracker, record: dict[str, Any]) -> None:
+        """The summary, in MLflow."""
+        settings = {name: str(value) for name, value in record["settings"].items()}
+        means = {f"test_{name}": found["mean"] for name, found in record["test"].items()}
+        facts = {"model": record["model"], "task": record["task"]}
+        tracker.summary({**settings, **facts}, means, [self.folder / RECORD])
 
     def _record(self, models: Sequence[TaskModel], search: dict[str, Any] | None) -> dict[str, Any]:
         """What ``finetuned.json`` says: of the best set if one was searched, else of the settings."""

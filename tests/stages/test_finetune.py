@@ -25,6 +25,7 @@ from nas_ray.errors import ModelError, SpecError, StageError, TaskError, Teacher
 from nas_ray.search import Journal
 from nas_ray.stages import Silent, _augmentation, _task_inputs, finetune_spec
 from nas_ray.stages import finetune as stage
+from nas_ray.tracking import NullTracker
 from tests.conftest import save_model, train_tokenizer
 from tests.tiny_student import write_student
 from tests.tiny_tasks import KEYS, write_task
@@ -331,6 +332,28 @@ def test_on_ray_it_is_the_same_and_every_trial_is_a_run(
         assert run.data.metrics["test_accuracy"] == pytest.approx(training["test"]["accuracy"])
         history = client.get_metric_history(run.info.run_id, "select_accuracy")
         assert [point.value for point in history][:2] == pytest.approx(list(training["curve"].values()))
+
+
+def test_what_mlflow_has_not_heard_is_told_when_asked_again(
+    whole: dict[str, Any], student: str, single: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(NullTracker):
+        def summary(self, params: Any, metrics: Any, *_: Any, **__: Any) -> None:
+            told.append((params, metrics))
+
+    told: list[Any] = []
+    monkeypatch.setattr(stage, "task_tracker", lambda *_: Told())
+    spool, storage = Path(whole["folder"]) / "tracking.jsonl", Path(whole["folder"]).parents[1]
+    spool.write_text("")
+    try:
+        assert api.finetune(student, single, overrides=QUICK, storage=storage) == whole
+    finally:
+        spool.unlink()
+    ((params, metrics),) = told
+    assert params["task"] == "single"
+    assert metrics == {"test_accuracy": whole["test"]["accuracy"]["mean"]}
+    assert api.finetune(student, single, overrides=QUICK, storage=storage) == whole
+    assert len(told) == 1
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------
