@@ -13,17 +13,22 @@ from nas_ray.api._results import front, load_report, status, tracking_place, tra
 from nas_ray.api._runs import evaluate, rank, report, resume, search, sync
 from nas_ray.api._students import retrain
 from nas_ray.api._supplies import profile
+from nas_ray.api._tasks import agora, compare, finetune, predict
 from nas_ray.api._teachers import adapt_teacher
 from nas_ray.stages import plan, resume_command
 
 __all__ = [
     "adapt_teacher",
+    "agora",
     "check",
+    "compare",
     "evaluate",
     "export",
+    "finetune",
     "front",
     "load_report",
     "plan",
+    "predict",
     "profile",
     "rank",
     "report",

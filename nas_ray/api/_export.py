@@ -78,7 +78,7 @@ def _uri_of_run(folder: Path, name: str) -> str:
                 run = Run.open(parent)
             except RunError:
                 continue
-            return uri_of(run.spec, run.storage)
+            return uri_of(run.spec.tracking, run.storage)
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return uri
     raise SpecError(f"--register: {folder} lies in no run folder {name}; name MLflow's with --tracking-uri.")

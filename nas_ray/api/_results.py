@@ -91,7 +91,7 @@ def tracking_place(folder: Path | None, storage: Path) -> tuple[str, Path]:
             raise RunError(f"{storage}: no such folder of runs; accepted: the --storage of a search, or a RUN.")
         return local_uri(storage), local_artifact_dir(storage)
     run = Run.open(folder)
-    return tracking_uri(run.spec, run.storage), local_artifact_dir(run.storage)
+    return tracking_uri(run.spec.tracking, run.storage), local_artifact_dir(run.storage)
 
 
 def tracking_view(folder: Path) -> str:
@@ -111,7 +111,9 @@ def tracking_view(folder: Path) -> str:
     uniform = run.space_spec.kind == "uniform"
     searched += ["depth", "heads", "hidden", "intermediate"] if uniform else []
     metrics = ["w"] if uniform else []
-    return share_view(tracking_uri(run.spec, run.storage), experiment, run.run_id, costs[:2], searched, metrics)
+    return share_view(
+        tracking_uri(run.spec.tracking, run.storage), experiment, run.run_id, costs[:2], searched, metrics
+    )
 
 
 def _wanted(run: Run) -> int | None:

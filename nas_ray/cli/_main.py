@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from nas_ray import __version__
-from nas_ray.cli import _export, _results, _runs, _students, _supplies, _teachers
+from nas_ray.cli import _export, _results, _runs, _students, _supplies, _tasks, _teachers
 from nas_ray.errors import NasRayError, StageError
 
 INTERRUPTED = 130
@@ -34,6 +34,10 @@ for _command in (
     _results.ui,
     _teachers.adapt_teacher,
     _students.retrain,
+    _tasks.finetune,
+    _tasks.compare,
+    _tasks.predict,
+    _tasks.agora,
     _export.export,
     _supplies.profile,
     _supplies.spaces,

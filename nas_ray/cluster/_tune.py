@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from nas_ray.cluster._group import CPUS, SharedRun, StudentGroup, begin, judge_of
 from nas_ray.cluster._session import cpus_of_a_node, gpu_share, num_cpus, num_gpus
-from nas_ray.distill import AnyJudgeConfig, Assignment, Judged, TrainingText
+from nas_ray.distill import AnyJudgeConfig, Assignment, DocumentJudge, Judged, TrainingText
 from nas_ray.errors import ClusterError
 from nas_ray.search import SearchSession
 
@@ -207,7 +207,9 @@ def document_errors(
 
     @ray.remote(num_cpus=CPUS, num_gpus=gpus, max_retries=3)
     def evaluate(shared_run: SharedRun, assignment: Assignment) -> dict[int, tuple[float, int]]:
-        return judge_of(shared_run).document_errors(assignment)
+        judge = judge_of(shared_run)
+        assert isinstance(judge, DocumentJudge), "a run's candidates are judged by documents"
+        return dict(judge.document_errors(assignment))
 
     references = [evaluate.remote(shared, assignment) for assignment in assignments]
     waiting = list(references)

@@ -2,10 +2,12 @@
 
 from nas_ray.distill._adapt import Adaptation, Predictions, WordFrequencies
 from nas_ray.distill._config import BlockConfig
+from nas_ray.distill._finetune import FinetunedModel, FinetuneJudge, FinetuneJudgeConfig, TaskRows, task_scores
 from nas_ray.distill._judge import (
     AnyJudge,
     AnyJudgeConfig,
     Assignment,
+    DocumentJudge,
     Judge,
     JudgeConfig,
     Judged,
@@ -22,11 +24,13 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText, steps_done
+from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, task_loss, teacher_loss
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
 
 __all__ = [
+    "OF_TOKENS",
     "Adaptation",
     "AnyJudge",
     "AnyJudgeConfig",
@@ -36,8 +40,12 @@ __all__ = [
     "Blocks",
     "Checkpoints",
     "DistillPlan",
+    "DocumentJudge",
     "Encoder",
     "ErrorKind",
+    "FinetuneJudge",
+    "FinetuneJudgeConfig",
+    "FinetunedModel",
     "Judge",
     "JudgeConfig",
     "Judged",
@@ -57,6 +65,8 @@ __all__ = [
     "StandAlone",
     "StandAlonePlan",
     "StudentTraining",
+    "TaskBatch",
+    "TaskRows",
     "TeacherOutputs",
     "Trainer",
     "TrainingText",
@@ -78,6 +88,9 @@ __all__ = [
     "step_paths",
     "steps_done",
     "stratified_sample",
+    "task_loss",
+    "task_scores",
     "teacher_inheritance",
+    "teacher_loss",
     "train",
 ]

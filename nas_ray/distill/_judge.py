@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nas_ray.blocks import PathStudent
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText, stitched_training
@@ -21,10 +21,16 @@ class Judged(Protocol):
 
 
 class AnyJudge(Protocol):
-    """Judges candidates, one at a time: those of path spaces by ``Judge``, plain encoders by ``UniformJudge``."""
+    """Judges candidates, one at a time: those of path spaces by ``Judge``, plain encoders by ``UniformJudge``, given
+    models on tasks by ``FinetuneJudge``."""
 
     def begin(self, assignment: Assignment) -> Judged:
         """The candidate, not yet assembled."""
+
+
+@runtime_checkable
+class DocumentJudge(AnyJudge, Protocol):
+    """One that is asked for the errors of test documents too."""
 
     def document_errors(self, assignment: Assignment) -> Errors:
         """Errors of every test document, of the candidate as the last rung leaves it."""

@@ -5,7 +5,7 @@ from nas_ray.measure._clock import Timing, interleaved
 from nas_ray.measure._correlation import spearman
 from nas_ray.measure._documents import Errors, errors_by_document
 from nas_ray.measure._evaluate import CandidateEvaluator, EvaluatorConfig
-from nas_ray.measure._flops import flops_table
+from nas_ray.measure._flops import counted_flops, flops_table
 from nas_ray.measure._latency import LatencyRequest, measure_latency, measure_models
 from nas_ray.measure._onnx import onnx_session, quiet_exporter, require_onnx
 from nas_ray.measure._probe import STRENGTH, Probe, above_chance, chance, fit_probe, fold_hits
@@ -32,6 +32,7 @@ __all__ = [
     "Timing",
     "above_chance",
     "chance",
+    "counted_flops",
     "embeddings",
     "errors_by_document",
     "fit_probe",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -26,7 +27,13 @@ def _count(part: str, head_size: int, sequence_length: int) -> float:
         return 0.0
     width = int(rest.partition("-")[0]) if kind == "map" else int(kind)
     module = build_part(part, head_size, Numerics())
+    return counted_flops(partial(module, torch.zeros(1, sequence_length, width)))
+
+
+@torch.no_grad()
+def counted_flops(call: Callable[[], object]) -> float:
+    """Floating-point operations of one ``call``."""
     # The fused CPU kernel is unknown to the counter; the plain one does the same products.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        module(torch.zeros(1, sequence_length, width))
+        call()
     return float(counter.get_total_flops())

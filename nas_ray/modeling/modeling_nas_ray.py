@@ -150,13 +150,22 @@ class NasRayClassifier(NasRayPreTrainedModel):
 
 
 class NasRayForSequenceClassification(NasRayClassifier):
-    """Dropout and one linear layer on the first token, no pooler (NAS-BERT); one label is a regression."""
+    """Dropout and one linear layer on the first token, no pooler (NAS-BERT), or behind a dense layer, as it has
+    for CoLA; one label is a regression."""
+
+    def __init__(self, config: NasRayConfig) -> None:
+        super().__init__(config)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size) if config.classifier_layers == 2 else None
+        self.post_init()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
     ) -> SequenceClassifierOutput:
         found = self.encoder(input_ids, attention_mask, **kwargs | {"return_dict": True})
-        logits = self.classifier(self.dropout(found.last_hidden_state[:, 0]))
+        first = found.last_hidden_state[:, 0]
+        if self.dense is not None:
+            first = torch.tanh(self.dense(self.dropout(first)))
+        logits = self.classifier(self.dropout(first))
         loss = None if labels is None else self._loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
 

@@ -1,6 +1,8 @@
 """Tables, figures and a page for people; plain data in, no torch, no ray, no mlflow."""
 
+from nas_ray.report._agora import agora_markdown, agora_table
 from nas_ray.report._catalogue import task_table, tasks_table
+from nas_ray.report._compared import compared_markdown, compared_table, write_compared_figure
 from nas_ray.report._console import comparison_table, front_table, rows_table, solved_table, spaces_table, stage_line
 from nas_ray.report._data import (
     BlockTraining,
@@ -19,6 +21,7 @@ from nas_ray.report._extraction import extraction_table
 from nas_ray.report._figure import write_figure
 from nas_ray.report._html import write_html
 from nas_ray.report._students import students_table
+from nas_ray.report._tasks import finetuned_lines, finetuned_table
 from nas_ray.report._teachers import adapted_table
 
 __all__ = [
@@ -33,9 +36,15 @@ __all__ = [
     "Tuple",
     "UniformComparison",
     "adapted_table",
+    "agora_markdown",
+    "agora_table",
+    "compared_markdown",
+    "compared_table",
     "comparison_table",
     "export_table",
     "extraction_table",
+    "finetuned_lines",
+    "finetuned_table",
     "front_table",
     "rows_table",
     "solved_table",
@@ -44,6 +53,7 @@ __all__ = [
     "students_table",
     "task_table",
     "tasks_table",
+    "write_compared_figure",
     "write_figure",
     "write_html",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
+
+from nas_ray.report._text import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +56,7 @@ _STYLE: Any = {
     "ytick.color": MUTED,
 }
 _MOST_COLUMNS = 4
+_LOG_RATIO = 6.0
 
 
 @contextmanager
@@ -72,6 +75,28 @@ def panels(number: int, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
         for unused in axes[number:]:
             unused.set_axis_off()
         yield figure, axes[:number]
+
+
+def scale_sizes(panel: Axes, xs: Sequence[float]) -> None:
+    """The x axis for ``xs``, sizes or milliseconds: by ratios where they differ much; room for names on the right."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    low, high = min(xs), max(xs)
+    if high / low > _LOG_RATIO:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_xlim(low / 1.25, high * 1.35)
+    else:
+        room = 0.08 * (high - low) or 0.1 * high
+        panel.set_xlim(low - room, high + 1.5 * room)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _tick(value: float) -> str:
+    text = f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}"
+    return text if len(text) < 9 else count(value)
 
 
 def to_svg(figure: Figure, tips: dict[str, str]) -> str:

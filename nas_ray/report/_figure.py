@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas_ray._files import replace_file
-from nas_ray.report._canvas import FRONT, MUTED, OTHER, PAPER, REFERENCE, TEACHER, panels, to_svg
+from nas_ray.report._canvas import FRONT, MUTED, OTHER, PAPER, REFERENCE, TEACHER, panels, scale_sizes, to_svg
 from nas_ray.report._data import CandidateRow, RunReport
 from nas_ray.report._extraction import draw_extraction, tips
 from nas_ray.report._labels import Label, Mark, place
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEIGHT = 4.6
-_LOG_RATIO = 6.0
 
 
 class _Point(NamedTuple):
@@ -121,25 +120,8 @@ def _top(important: list[_Point], others: list[_Point]) -> float:
 
 
 def _scale(panel: Axes, xs: list[float], top: float) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    low, high = min(xs), max(xs)
-    if high / low > _LOG_RATIO:
-        panel.set_xscale("log")
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.set_xlim(low / 1.25, high * 1.35)
-    else:
-        room = 0.08 * (high - low) or 0.1 * high
-        panel.set_xlim(low - room, high + 1.5 * room)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    scale_sizes(panel, xs)
     panel.set_ylim(-0.04 * top if top else -0.1, 1.08 * top or 1.0)
-
-
-def _tick(value: float) -> str:
-    text = f"{value / 1e6:g} M" if value >= 1e5 else f"{value:g}"
-    return text if len(text) < 9 else count(value)
 
 
 def _columns(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:

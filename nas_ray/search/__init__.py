@@ -11,6 +11,7 @@ from nas_ray.search._journal import Journal, MemoryJournal, read_journal
 from nas_ray.search._listed import Listed
 from nas_ray.search._members import enumerate_members, normalise
 from nas_ray.search._objectives import Constraint, Objective, minimised, violation
+from nas_ray.search._orders import rooted_common
 from nas_ray.search._pareto import crowding, hypervolume, non_dominated, ranks
 from nas_ray.search._price import Price, Priced, make_price
 from nas_ray.search._problem import TableProblem, table_problem
@@ -90,6 +91,7 @@ __all__ = [
     "read_journal",
     "read_outcomes",
     "require_feasible",
+    "rooted_common",
     "simulate",
     "smallest_reachable",
     "spread",

@@ -3,6 +3,7 @@
 from nas_ray.space._architecture import (
     AnyArchitecture,
     Architecture,
+    GivenModel,
     Path,
     UniformArchitecture,
     candidate_id,
@@ -34,6 +35,7 @@ __all__ = [
     "Architecture",
     "Boundary",
     "EmbeddingRule",
+    "GivenModel",
     "Operation",
     "OperationChoice",
     "Path",

@@ -14,6 +14,7 @@ from nas_ray.errors import SpaceError
 from nas_ray.space._operations import Operation, parse_operation
 
 _WIDTH = re.compile(r"[1-9][0-9]*")
+_GIVEN = re.compile(r"model:([0-9a-f]+)")
 _UNIFORM = re.compile(r"uniform:D([1-9][0-9]*)-A([1-9][0-9]*)-H([1-9][0-9]*)-I([1-9][0-9]*)")
 
 
@@ -101,15 +102,28 @@ def parse_uniform(arch_id: str) -> UniformArchitecture:
     return UniformArchitecture(*map(int, match.groups()))
 
 
-AnyArchitecture = Architecture | UniformArchitecture
+@dataclass(frozen=True, order=True)
+class GivenModel:
+    """A model as it is, whatever it is made of; ``digest``: hexadecimal digits of what its files hold."""
+
+    digest: str
+
+    @cached_property
+    def arch_id(self) -> str:
+        return f"model:{self.digest}"
+
+
+AnyArchitecture = Architecture | UniformArchitecture | GivenModel
 
 
 def parse_any(arch_id: str, head_size: int) -> AnyArchitecture:
-    """The architecture of either kind that ``arch_id`` names.
+    """The architecture of any kind that ``arch_id`` names.
 
     Raises:
-        SpaceError: it is of neither form.
+        SpaceError: it is of no form.
     """
+    if (given := _GIVEN.fullmatch(arch_id)) is not None:
+        return GivenModel(given[1])
     return parse_uniform(arch_id) if arch_id.startswith("uniform:") else parse_architecture(arch_id, head_size)
 
 

@@ -1,8 +1,11 @@
 """Trial specs and space files: text to frozen, validated, hashed objects."""
 
 from nas_ray.spec._adapt import Adapt
+from nas_ray.spec._agora import Agora
+from nas_ray.spec._augment import Augment
 from nas_ray.spec._distill import Distill, Range
 from nas_ray.spec._extraction import Extraction
+from nas_ray.spec._finetune import Finetune, FinetuneSearch
 from nas_ray.spec._load import (
     edit,
     find,
@@ -14,6 +17,7 @@ from nas_ray.spec._load import (
     load_task_specs,
     load_trial,
     parse,
+    read_settings,
     shipped,
     spec_hash,
     to_yaml,
@@ -29,11 +33,15 @@ from nas_ray.spec._trial import Cluster, Tracking, TrialSpec
 
 __all__ = [
     "Adapt",
+    "Agora",
+    "Augment",
     "Cluster",
     "Corpus",
     "Distill",
     "Extraction",
     "Fields",
+    "Finetune",
+    "FinetuneSearch",
     "Form",
     "Hub",
     "Kind",
@@ -70,6 +78,7 @@ __all__ = [
     "load_task_specs",
     "load_trial",
     "parse",
+    "read_settings",
     "shipped",
     "spec_hash",
     "to_yaml",

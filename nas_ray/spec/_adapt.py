@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from nas_ray.spec._distill import equal_parts
 from nas_ray.spec._frozen import Frozen
+from nas_ray.spec._overrides import overrides_of
 from nas_ray.spec._text import Corpus, TextSource
 
 _BOTH = Corpus(sources=(TextSource(source="gutenberg", share=0.5), TextSource(source="snippets", share=0.5)))
@@ -61,22 +61,9 @@ class Adapt(Frozen):
     @property
     def overrides(self) -> list[str]:
         """What differs from the defaults, as ``--set`` takes it."""
-        mine, default = _flat(self.model_dump(mode="json")), _flat(Adapt().model_dump(mode="json"))
-        return [
-            f"{name}={json.dumps(value) if isinstance(value, list) else value}"
-            for name, value in mine.items()
-            if value != default[name]
-        ]
+        return overrides_of(self, Adapt())
 
     @property
     def training(self) -> Adapt:
         """It without what changes no result."""
         return self.model_copy(update={"device": "cpu"})
-
-
-def _flat(found: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Dotted keys of a mapping of mappings."""
-    flat: dict[str, Any] = {}
-    for name, value in found.items():
-        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
-    return flat

@@ -75,6 +75,15 @@ def edit(spec: Model, overrides: Sequence[str]) -> Model:
     return parse(type(spec), data, "--set")
 
 
+def read_settings(default: Model, file: Path) -> Model:
+    """``default`` with what the YAML ``file`` says.
+
+    Raises:
+        SpecError: no such file, not YAML, an unknown key or a value that is not accepted.
+    """
+    return parse(type(default), _merged(default.model_dump(mode="json"), _read(file)), _shown(file))
+
+
 def load_space(name: str, base: Path | None = None) -> PathSpace | UniformSpace:
     """The search space called ``name``; relative files are tried beside ``base`` too."""
     return load_space_spec(name, base).build()

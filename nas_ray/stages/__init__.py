@@ -6,7 +6,7 @@ from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import enqueue_overrides
 from nas_ray.stages._order import COURSES, PATH_STAGES, UNIFORM_STAGES
-from nas_ray.stages._pipeline import execute, execute_one, remember, resume_command
+from nas_ray.stages._pipeline import execute, execute_one, remember, remember_command, resume_command
 from nas_ray.stages._plan import Plan, plan
 from nas_ray.stages._run import Run
 from nas_ray.stages._solve import evaluation_overrides, solve, verdict
@@ -14,7 +14,9 @@ from nas_ray.stages._sync import synchronise
 from nas_ray.stages._trial import (
     absolute_teacher,
     adapt_spec,
+    agora_spec,
     edit_run_specs,
+    finetune_spec,
     load_run_specs,
     retrain_spec,
     retraining_part,
@@ -34,6 +36,7 @@ __all__ = [
     "Silent",
     "absolute_teacher",
     "adapt_spec",
+    "agora_spec",
     "change",
     "check_latency",
     "check_room",
@@ -43,10 +46,12 @@ __all__ = [
     "evaluation_overrides",
     "execute",
     "execute_one",
+    "finetune_spec",
     "first_within",
     "load_run_specs",
     "plan",
     "remember",
+    "remember_command",
     "resume_command",
     "retrain_spec",
     "retraining_part",

@@ -31,7 +31,7 @@ from nas_ray.search import (
     table_problem,
     task_id,
 )
-from nas_ray.space import Architecture, Rung, UniformArchitecture, references
+from nas_ray.space import Architecture, Rung, references
 from nas_ray.stages._context import Context
 from nas_ray.stages._enqueued import listed, proposed_before
 from nas_ray.stages._searched import quality, scored_space, searched_space, table_loss
@@ -168,7 +168,7 @@ def outcome_row(context: Context, outcome: Outcome, ladder: Sequence[Rung] | Non
         "encoder_params": int(costs["encoder_params"]),
         "flops": costs["flops"],
         "latency_ms": costs["latency_ms"],
-        "table_loss": None if isinstance(architecture, UniformArchitecture) else table_loss(context, architecture),
+        "table_loss": table_loss(context, architecture) if isinstance(architecture, Architecture) else None,
         "select_loss": None if rung is None or rung.kind == "blocks" else outcome.loss,
         "test_loss": None,
         "pareto": False,

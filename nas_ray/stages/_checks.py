@@ -46,7 +46,7 @@ def check_run(run: Run, console: Console | None = None, address: str | None = No
         resolve_text(text.source, context.console.say)
     _check_devices(run.spec, address)
     if run.spec.tracking.enabled:
-        check_uri(tracking_uri(run.spec, run.storage))
+        check_uri(tracking_uri(run.spec.tracking, run.storage))
 
 
 def check_spec(spec: TrialSpec, space: PathSpace) -> None:

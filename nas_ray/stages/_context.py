@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_ray.errors import SpecError
-from nas_ray.space import Architecture, PathSpace, Rung, TeacherShape, UniformArchitecture, UniformSpace, teacher_path
+from nas_ray.space import (
+    AnyArchitecture,
+    Architecture,
+    PathSpace,
+    Rung,
+    TeacherShape,
+    UniformArchitecture,
+    UniformSpace,
+    teacher_path,
+)
 from nas_ray.stages._console import Console, Silent
 from nas_ray.stages._run import Run
 from nas_ray.stages._texts import Texts
@@ -132,10 +141,11 @@ class Context:
         """The latency table of either kind of space."""
         return self.uniform_costs.latency if self.is_uniform else self.costs.latency
 
-    def costs_of(self, architecture: Architecture | UniformArchitecture) -> dict[str, float]:
+    def costs_of(self, architecture: AnyArchitecture) -> dict[str, float]:
         """All costs of an architecture of either kind."""
         if isinstance(architecture, UniformArchitecture):
             return self.uniform_costs.of(architecture)
+        assert isinstance(architecture, Architecture), "runs search architectures"
         return self.costs.of(architecture)
 
     def tracker(self, part: str = "", spool: str | Path = "tracking.jsonl") -> Tracker:
@@ -149,7 +159,7 @@ class Context:
             else:
                 name = tracked_as(self.run.run_id, part)
                 self._trackers[part] = MlflowTracker(
-                    tracking_uri(self.spec, self.run.storage),
+                    tracking_uri(self.spec.tracking, self.run.storage),
                     spec.experiment or self.spec.name,
                     name,
                     name,

@@ -9,15 +9,19 @@ from pathlib import Path
 from nas_ray.assets import CATALOGUE
 from nas_ray.spec import (
     Adapt,
+    Agora,
+    Finetune,
     PathSpaceSpec,
     Retrain,
     TextSource,
+    Tracking,
     TrialSpec,
     UniformSpaceSpec,
     edit,
     find,
     load_space_spec,
     load_trial,
+    read_settings,
 )
 
 
@@ -67,16 +71,34 @@ def adapt_spec(overrides: Sequence[str] = ()) -> Adapt:
     return spec.model_copy(update={"text": text})
 
 
+def finetune_spec(overrides: Sequence[str] = (), settings: str | Path | None = None) -> Finetune:
+    """The settings of a fine-tuning: what a YAML file says, if one is named, and ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    return edit(Finetune() if settings is None else read_settings(Finetune(), Path(settings)), overrides)
+
+
+def agora_spec(overrides: Sequence[str] = (), settings: str | Path | None = None) -> Agora:
+    """The settings of Agora's loop: what a YAML file says, if one is named, and ``a.b=value`` edits.
+
+    Raises:
+        SpecError: as ``load_run_specs``.
+    """
+    return edit(Agora() if settings is None else read_settings(Agora(), Path(settings)), overrides)
+
+
 def absolute_teacher(name: str) -> str:
     """A teacher's name; that of a folder by absolute path."""
     return name if name in CATALOGUE else _local(name)
 
 
-def tracking_uri(spec: TrialSpec, storage: Path) -> str:
-    """The spec's URI, else MLflow's own environment variable, else a database beside the runs."""
+def tracking_uri(tracking: Tracking, storage: Path) -> str:
+    """The URI that a spec names, else MLflow's own environment variable, else a database beside the runs."""
     from nas_ray.tracking import local_uri
 
-    return spec.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
+    return tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(storage)
 
 
 def tracked_as(run_id: str, part: str = "") -> str:

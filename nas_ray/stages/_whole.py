@@ -8,7 +8,7 @@ from typing import Any
 
 from nas_ray._files import write_text
 from nas_ray.errors import InfeasibleError, StageError
-from nas_ray.space import UniformArchitecture, parse_any
+from nas_ray.space import Architecture, UniformArchitecture, parse_any
 from nas_ray.stages._context import Context
 from nas_ray.stages.profile import measure_whole
 from nas_ray.tables import uniform_parts
@@ -51,6 +51,7 @@ def first_within(context: Context, rows: Sequence[dict[str, Any]], bound: float)
 
 def _parts(context: Context, arch_id: str) -> tuple[str, ...]:
     architecture = parse_any(arch_id, context.head_size)
-    if isinstance(architecture, UniformArchitecture):
-        return uniform_parts(architecture)
-    return context.costs.parts(architecture)
+    if isinstance(architecture, Architecture):
+        return context.costs.parts(architecture)
+    assert isinstance(architecture, UniformArchitecture), "runs search architectures"
+    return uniform_parts(architecture)

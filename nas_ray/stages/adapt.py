@@ -7,20 +7,18 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nas_ray._files import replace_folder
-from nas_ray._lock import FileLock, Held
 from nas_ray.assets import cache_dir
 from nas_ray.errors import NasRayError, RunError, StageError, TeacherError
 from nas_ray.spec import Adapt
 from nas_ray.stages._checks import check_device, check_positions, check_room
 from nas_ray.stages._console import Console
+from nas_ray.stages._hold import hold
 from nas_ray.stages._inputs import teacher_content, text_content
 from nas_ray.stages._pipeline import remember_command
 from nas_ray.teacher import (
@@ -68,7 +66,7 @@ class Adapting:
                 with replace_folder(self.target) as new:
                     shutil.copytree(self._cached, new, dirs_exist_ok=True)
                 return self.target
-            with self._held():
+            with hold(self._work, "trains this teacher"):
                 if not is_finished(self.target, self.key):  # another process may just have ended
                     self._make()
                 shutil.rmtree(self._work, ignore_errors=True)
@@ -151,20 +149,6 @@ class Adapting:
         weights = 4 * (shape.embedding_params + shape.encoder_params + shape.hidden**2)
         check_room(self.target.parent, weights, "choose another --out")
         check_room(self._work.parent, 3 * _STATES * weights, "set NAS_RAY_CACHE to another folder")
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """The folder of checkpoints, to this process alone."""
-        self._work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._work / "lock")
-        try:
-            lock.acquire()
-        except Held as held:
-            raise RunError(f"{self._work}: another process trains this teacher ({held}); wait for it.") from held
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _make(self) -> None:
         """Train it, and write model, tokenizer and record, whole or not at all."""

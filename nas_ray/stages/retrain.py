@@ -34,8 +34,9 @@ from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._plans import distill_plan
-from nas_ray.stages._retrain_sessions import best_outcome, listed_session, searching_session
+from nas_ray.stages._retrain_sessions import searching_session, students_session
 from nas_ray.stages._run import Run
+from nas_ray.stages._sessions import best_outcome
 from nas_ray.stages._starts import distilled_from, weights_of, write_starts
 from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import retraining_part
@@ -114,7 +115,7 @@ class Retraining:
 
     def _trained(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:
         """Each of ``todo`` trained once."""
-        session = listed_session(self, todo)
+        session = students_session(self, todo)
 
         def progress(now: SearchSession) -> None:
             found = [now.outcomes[row["candidate_id"]] for row in todo if row["candidate_id"] in now.outcomes]

@@ -65,11 +65,13 @@ def run(context: Context) -> list[Path]:
 def run_local(session: SearchSession, judge: AnyJudge, progress: Callable[[SearchSession], None]) -> None:
     """The search in this process, one candidate at a time; one that raises an error has failed, the others go on."""
     while (task := session.next_task()) is not None:
-        session.ended(task.candidate_id, _judged(session, judge, task))
+        session.ended(task.candidate_id, _judged(session, judge, task, progress))
         progress(session)
 
 
-def _judged(session: SearchSession, judge: AnyJudge, task: Task) -> Exception | None:
+def _judged(
+    session: SearchSession, judge: AnyJudge, task: Task, progress: Callable[[SearchSession], None]
+) -> Exception | None:
     """Report rung after rung; what the candidate itself raised, if it did."""
     candidate = judge.begin(Assignment(task.candidate_id, task.architecture.arch_id, task.hyperparameters))
     for rung in range(task.first_rung, len(session.rungs)):
@@ -79,6 +81,7 @@ def _judged(session: SearchSession, judge: AnyJudge, task: Task) -> Exception | 
             return error
         if not session.report(task.candidate_id, rung, loss):
             break
+        progress(session)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_ray.distill import AnyJudgeConfig, Assignment, TrainingText
+from nas_ray.distill import AnyJudgeConfig, Assignment, DocumentJudge, TrainingText
 from nas_ray.search import non_dominated, read_journal, read_outcomes
 from nas_ray.stages._candidates import TEACHER, outcome_row
 from nas_ray.stages._context import Context
@@ -43,6 +43,7 @@ def measure(
 
     if context.is_local:
         judge = config.build(arrays, text)
+        assert isinstance(judge, DocumentJudge), "a run's candidates are judged by documents"
         errors = []
         for number, assignment in enumerate(assignments, start=1):
             errors.append(judge.document_errors(assignment))

@@ -61,7 +61,7 @@ def read_student(folder: Path) -> Student:
         raise ModelError(f"{folder}: {what}; accepted: the folder of a student, as `nas-ray retrain` writes it.")
     card = read_card(folder)
     whole = load_student(folder)
-    return Student(folder, whole, _tokenizer(folder, int(whole.config.vocab_size)), card)
+    return Student(folder, whole, read_tokenizer(folder, int(whole.config.vocab_size)), card)
 
 
 def load_student(folder: Path) -> Any:
@@ -104,7 +104,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _tokenizer(folder: Path, vocab_size: int) -> Any:
+def read_tokenizer(folder: Path, vocab_size: int) -> Any:
+    """The tokenizer in ``folder``, of a model with ``vocab_size`` word vectors.
+
+    Raises:
+        ModelError: it is missing, damaged, or not that of the model.
+    """
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder}: the folder holds no tokenizer.json; copy the teacher's tokenizer into it.")
     try:

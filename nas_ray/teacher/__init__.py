@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from nas_ray.teacher._heads import HeadTransform, head_transform
     from nas_ray.teacher._layers import LayerWeights, layer_weights, numerics_of, weights_of
     from nas_ray.teacher._masked_lm import MaskedLm, load_masked_lm, load_trainable_masked_lm
-    from nas_ray.teacher._model import Teacher, TeacherBlock, TeacherEmbedding, cut, load_model, load_teacher
+    from nas_ray.teacher._model import (
+        Teacher,
+        TeacherBlock,
+        TeacherEmbedding,
+        cut,
+        load_model,
+        load_teacher,
+        load_weights,
+    )
 
 __all__ = [
     "FAMILIES",
@@ -46,6 +54,7 @@ __all__ = [
     "load_teacher",
     "load_tokenizer",
     "load_trainable_masked_lm",
+    "load_weights",
     "numerics_of",
     "quiet",
     "resolve_teacher",
@@ -68,6 +77,7 @@ _WITH_TORCH = {
     "load_model": "_model",
     "load_trainable_masked_lm": "_masked_lm",
     "load_teacher": "_model",
+    "load_weights": "_model",
     "weights_of": "_layers",
 }
 

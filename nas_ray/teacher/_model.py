@@ -76,19 +76,27 @@ def load_model(source: TeacherSource) -> Any:
         TeacherError: the weights cannot be loaded, or some of the encoder's are not in the files.
     """
     config = source.config
-    extra = {} if config.model_type in ("distilbert", "electra") else {"add_pooling_layer": False}
+    extra: dict[str, Any] = {} if config.model_type in ("distilbert", "electra") else {"add_pooling_layer": False}
     return load_weights(AutoModel, source, "encoder", "a folder that save_pretrained wrote", **extra)
 
 
 def load_weights(
-    kind: Any, source: TeacherSource, part: str, accepted: str, *, new_head: bool = False, **options: Any
+    kind: Any,
+    source: TeacherSource,
+    part: str,
+    accepted: str,
+    *,
+    new_head: bool = False,
+    what: str = "teacher",
+    **options: Any,
 ) -> Any:
     """The model of transformers' class ``kind`` at ``source``, all of its weights, in fp32 and evaluation mode.
 
     With ``new_head`` what is no part of the encoder may be missing, and is initialised.
 
     Raises:
-        TeacherError: they cannot be loaded, or some are not in the files; names the ``part`` and what is ``accepted``.
+        TeacherError: they cannot be loaded, or some are not in the files; names ``what`` it is, the ``part`` and the
+            ``accepted``.
     """
     try:
         with quiet():
@@ -97,13 +105,15 @@ def load_weights(
             )
     except Exception as error:  # safetensors, pickle and zip files each raise their own
         raise TeacherError(
-            f"the weights of teacher '{source.location}' cannot be loaded: {first_line(error)}"
+            f"the weights of {what} '{source.location}' cannot be loaded: {first_line(error)}"
         ) from error
     encoder = f"{model.base_model_prefix}." if new_head else ""
     missing = sorted(name for name in report["missing_keys"] if name.startswith(encoder))
+    if new_head:  # BERT's own heads for sequences keep a part of theirs in the encoder
+        missing = [name for name in missing if not name.startswith(f"{encoder}pooler.")]
     if missing:  # transformers fills them with random numbers
         raise TeacherError(
-            f"the weights of teacher '{source.location}' lack {len(missing)} tensors of the {part}, the first "
+            f"the weights of {what} '{source.location}' lack {len(missing)} tensors of the {part}, the first "
             f"'{missing[0]}'; accepted: {accepted}."
         )
     return model.eval().requires_grad_(False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from nas_ray.space import Architecture, UniformArchitecture
+from nas_ray.space import AnyArchitecture, GivenModel, UniformArchitecture
 
 RecordKind = Literal["candidate", "reference"]
 
@@ -71,7 +71,7 @@ class Tracker(Protocol):
         """End what is still open as interrupted, then ``flush`` and stop."""
 
 
-def architecture_params(architecture: Architecture | UniformArchitecture) -> dict[str, str | int | float]:
+def architecture_params(architecture: AnyArchitecture) -> dict[str, str | int | float]:
     """The few parameters by which candidates are compared side by side."""
     if isinstance(architecture, UniformArchitecture):
         return {
@@ -80,6 +80,8 @@ def architecture_params(architecture: Architecture | UniformArchitecture) -> dic
             "hidden": architecture.hidden,
             "intermediate": architecture.intermediate,
         }
+    if isinstance(architecture, GivenModel):
+        return {}
     paths, digits = architecture.paths, len(str(len(architecture.paths) - 1))
     kinds: list[str] = [operation.kind for path in paths for operation in path.operations]
     return {

@@ -46,7 +46,8 @@ class MlflowTracker:
     Records wait in ``spool`` (a file in the run folder) until MLflow has them: an unreachable server gives
     one warning, and the next tracker of the same run delivers what a killed process left there. The thread writes
     at most once in ``batch_seconds``, so that a candidate costs few requests. Making the schema of a new
-    sqlite file takes seconds of a core in the thread; ``flush`` before anything is timed.
+    sqlite file takes seconds of a core in the thread; ``flush`` before anything is timed. ``resend`` is the command
+    that sends what did not arrive.
 
     Raises:
         TrackingError: the URI can never work, or mlflow is not installed.
@@ -64,11 +65,13 @@ class MlflowTracker:
         on_warning: Callable[[str], None] = _LOGGER.warning,
         retry_seconds: float = 1.0,
         batch_seconds: float = 1.0,
+        resend: str | None = None,
     ) -> None:
         check_uri(uri)
         self._client_class = client_class()  # here, not in the thread: imports of two threads can deadlock
         self._place = Place(uri, experiment, run_id, folder_id(spool.with_suffix(".id")), artifact_dir)
         self._on_warning = on_warning
+        self._resend = resend or f"nas-ray sync {shlex.quote(str(spool.parent))}"
         self._retry_seconds, self._batch_seconds = retry_seconds, batch_seconds
         self._warned: set[str] = set()
         self._spool = Spool(spool)
@@ -162,7 +165,7 @@ class MlflowTracker:
             self._warn(
                 "close",
                 f"some records did not reach MLflow; they are kept in {self._spool.path}. Send them with: "
-                f"nas-ray sync {shlex.quote(str(self._spool.path.parent))}",
+                f"{self._resend}",
             )
         return done
 

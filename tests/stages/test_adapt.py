@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from nas_ray import api
-from nas_ray._lock import FileLock
+from nas_ray._lock import FileLock, Held
 from nas_ray.cli._main import cli
 from nas_ray.distill import Checkpoints, Predictions, StudentTraining, Trainer, TrainingText, WordFrequencies
 from nas_ray.errors import NasRayError, RunError, SpecError, StageError, TeacherError, TextError
@@ -414,7 +414,7 @@ def test_a_place_that_holds_something_else(
 def test_another_process_is_at_it(refused: Refused, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(self: adapt.Adapting) -> None:
         held = FileLock(self._work / "lock")
-        with pytest.raises(adapt.Held):
+        with pytest.raises(Held):
             held.acquire()
         refused("another process trains this teacher .process", error=RunError)
         raise KeyboardInterrupt

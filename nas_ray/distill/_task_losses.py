@@ -1,0 +1,76 @@
+"""What a model learns of a task: the task's own loss, and the divergence from a teacher's scores."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_ray.distill._losses import NOT_HIDDEN, divergence
+from nas_ray.student import HeadKind
+
+OF_TOKENS: tuple[HeadKind, ...] = ("span", "token")  # heads that score every token
+_NEVER = -1e4  # the score of what is not there
+
+
+class TaskBatch(NamedTuple):
+    """Rows of one training step: ids, mask and token types ``(rows, tokens)``, targets (see ``TaskRows``), the example
+    of each row counted from 0, and the teacher's scores of them, if there is one."""
+
+    ids: Tensor
+    mask: Tensor
+    types: Tensor | None
+    targets: Tensor
+    example: Tensor
+    wanted: Tensor | None
+
+
+def task_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch) -> Tensor:
+    """The mean over examples (rows of spans, labelled words) of cross-entropy in nats, or of the squared error of
+    ratings. Of a choice it is that of all right options together."""
+    logits = logits.float()
+    if kind == "regression":
+        return F.mse_loss(logits[:, 0], batch.targets.float())
+    if kind == "choice":
+        scores, right = (_by_example(found, batch.example) for found in (logits[:, 0], batch.targets.float()))
+        among = torch.where(right > 0, scores, _NEVER)
+        return (scores.logsumexp(1) - among.logsumexp(1)).mean()
+    if kind == "span":
+        begins, ends = _places(logits, batch.mask)
+        return (F.cross_entropy(begins, batch.targets[:, 0]) + F.cross_entropy(ends, batch.targets[:, 1])) / 2
+    classes = logits.shape[-1]
+    return F.cross_entropy(logits.reshape(-1, classes), batch.targets.reshape(-1), ignore_index=NOT_HIDDEN)
+
+
+def teacher_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch, temperature: float) -> Tensor:
+    """The mean over the same of the divergence (nats) from the teacher's scores, times the temperature squared; of
+    ratings the squared difference."""
+    assert batch.wanted is not None, "there is a teacher"
+    logits, wanted = logits.float(), batch.wanted.float()
+    if kind == "regression":
+        return F.mse_loss(logits, wanted)
+    if kind == "choice":
+        logits, wanted = (_by_example(found[:, 0], batch.example) for found in (logits, wanted))
+    elif kind == "span":
+        logits, wanted = (torch.cat(_places(found, batch.mask)) for found in (logits, wanted))
+    elif kind == "token":
+        there = batch.targets != NOT_HIDDEN
+        logits, wanted = logits[there], wanted[there]
+    return divergence(logits, wanted, temperature).mean()
+
+
+def _by_example(values: Tensor, example: Tensor) -> Tensor:
+    """Values of rows ``(rows,)`` as ``(examples, most rows of one)``; rows of one example stand together."""
+    counts = torch.bincount(example)
+    place = torch.arange(len(example), device=example.device) - (counts.cumsum(0) - counts)[example]
+    found = values.new_full((len(counts), int(counts.max())), _NEVER)
+    found[example, place] = values
+    return found
+
+
+def _places(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores ``(rows, tokens)`` of where answers begin and end; none of padding."""
+    begins, ends = logits.masked_fill(~mask[..., None], _NEVER).unbind(-1)
+    return begins, ends

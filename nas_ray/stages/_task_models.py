@@ -1,0 +1,102 @@
+"""Models that were fine-tuned: what their folders say, for those that learn from them or go on from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_ray.errors import ModelError
+from nas_ray.stages._inputs import teacher_content
+from nas_ray.student import ModelSource, find_model
+from nas_ray.tasks import Task
+
+RECORD = "finetuned.json"
+"""What a fine-tuning says of all its models."""
+MODEL_RECORD = "task.json"
+"""What the folder of one of them says."""
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A fine-tuned model, and its record."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def source(self) -> ModelSource:
+        """It as a model to load."""
+        return find_model(str(self.folder))
+
+    @property
+    def content(self) -> str:
+        """A hash of its files."""
+        return teacher_content(str(self.folder))
+
+    def check_teaches(self, task: Task) -> None:
+        """Refuse a model of another task.
+
+        Raises:
+            ModelError: it is one, or sorts into other classes.
+        """
+        found, wanted = (self.record["task"], self.record["classes"]), (task.name, list(task.classes))
+        if found != wanted:
+            raise ModelError(
+                f"{self.folder}: was fine-tuned on {_named(*found)}; accepted as --teacher: a model fine-tuned on "
+                f"{_named(*wanted)}."
+            )
+
+    def check_continues(self, model: str, content: str) -> None:
+        """Refuse a model that was not made of ``model``.
+
+        Raises:
+            ModelError: it was not.
+        """
+        if content != self.record["model_content"]:
+            raise ModelError(
+                f"{self.folder}: was made of {self.record['model']}; accepted as --start: a model that was fine-tuned "
+                f"from {model}."
+            )
+
+
+def folder_name(model: str) -> str:
+    """What folders call a model."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name)
+
+
+def find_task_model(name: str) -> TaskModel:
+    """The model in the folder ``name``, or the best by *select* of a fine-tuning's folder.
+
+    Raises:
+        ModelError: there is none.
+    """
+    folder = Path(name).expanduser().absolute()
+    if (folder / RECORD).is_file():
+        folder = folder / "models" / str(read_record(folder / RECORD)["best"])
+    if not (folder / MODEL_RECORD).is_file():
+        raise ModelError(
+            f"{name}: holds neither {RECORD} nor {MODEL_RECORD}; accepted: the folder of a finished "
+            "`nas-ray finetune`, or of one of its models."
+        )
+    return TaskModel(folder, read_record(folder / MODEL_RECORD))
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """What ``file`` says.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: cannot be read as JSON ({error}); fine-tune again.") from error
+    return found
+
+
+def _named(task: str, classes: list[str]) -> str:
+    among = f" with classes {', '.join(classes)}" if classes else ""
+    return f"task '{task}'{among}"

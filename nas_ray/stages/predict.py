@@ -1,0 +1,42 @@
+"""A fine-tuned model is asked of a task that it was not trained on: diagnostics, or other texts with its classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nas_ray.distill import task_scores
+from nas_ray.errors import ModelError, TaskError
+from nas_ray.stages._console import Console
+from nas_ray.stages._task_data import TaskData, head_of
+from nas_ray.stages._task_models import TaskModel
+from nas_ray.stages.finetune import PREDICTIONS
+from nas_ray.tasks import Task
+
+
+def answers(model: TaskModel, task: Task, out: Path | None, console: Console) -> dict[str, Any]:
+    """Scores of the part *test* of ``task``, and the file that the benchmark's server takes, in ``out`` or beside the
+    model's fine-tuning.
+
+    Raises:
+        ModelError: the model knows other classes. TaskError: the task has neither part.
+    """
+    known = (head_of(task).kind, list(task.classes))
+    if known[1] != model.record["classes"] or task.kind != model.record["kind"]:
+        raise ModelError(
+            f"{model.folder}: was fine-tuned on task '{model.record['task']}' of kind {model.record['kind']} with "
+            f"classes {', '.join(model.record['classes']) or 'none'}; accepted for '{task.name}': kind {task.kind}, "
+            f"{', '.join(task.classes) or 'none'}."
+        )
+    source = model.source
+    data = TaskData(task, source.tokenizer(), source.num_positions, wanted=("test", "server"))
+    if not data.parts:
+        raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
+    data.tell(console.say)
+    loaded, threshold = source.load(head_of(task), 0), model.record["threshold"]
+    scores = {part: task_scores(loaded, known[0], data.rows(part)) for part in data.parts}
+    found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
+    folder = out or model.folder.parents[1] / PREDICTIONS
+    asked = data.parts[-1]  # what only the server can score, if there is such a part
+    file = data.write_predictions(asked, scores[asked], threshold, folder)
+    return {"model": str(model.folder), "task": task.name, "scores": found, "files": [str(file)]}
