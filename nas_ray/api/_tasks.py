@@ -40,10 +40,10 @@ def finetune(
         TeacherError, ModelError, TaskError, SpecError: of which nothing can be made. RunError: another process is at
         it. StageError: a training failed; its last good checkpoint stays, the same call goes on from there.
     """
-    from nas_ray.stages._task_inputs import TaskInputs
-    from nas_ray.stages._task_models import find_task_model
-    from nas_ray.stages._task_trials import Workers
-    from nas_ray.stages.finetune import Finetuning, read_finetuned
+    from nas_ray.stages.tasks._inputs import TaskInputs
+    from nas_ray.stages.tasks._models import find_task_model
+    from nas_ray.stages.tasks._trials import Workers
+    from nas_ray.stages.tasks.finetune import Finetuning, read_finetuned
     from nas_ray.tasks import load_task
 
     spec, shown = finetune_spec(overrides, settings), console or Silent()
@@ -82,8 +82,8 @@ def compare(
     Raises:
         As ``finetune``.
     """
-    from nas_ray.stages._task_trials import Workers
-    from nas_ray.stages.compare import Comparing, NamedTask, compare_command, read_comparison
+    from nas_ray.stages.tasks._trials import Workers
+    from nas_ray.stages.tasks.compare import Comparing, NamedTask, compare_command, read_comparison
     from nas_ray.tasks import catalogue, load_task
 
     def named(task: str) -> NamedTask:
@@ -129,8 +129,8 @@ def predict(
     Raises:
         ModelError: there is no such model, or it knows other classes. TaskError: of the task.
     """
-    from nas_ray.stages._task_models import find_task_model
-    from nas_ray.stages.predict import answers
+    from nas_ray.stages.tasks._models import find_task_model
+    from nas_ray.stages.tasks.predict import answers
     from nas_ray.tasks import load_task
 
     place = None if out is None else Path(out).expanduser().absolute()
@@ -161,10 +161,10 @@ def agora(
     Raises:
         As ``finetune``.
     """
-    from nas_ray.stages._task_inputs import TaskInputs
-    from nas_ray.stages._task_models import find_task_model
-    from nas_ray.stages._task_trials import Workers
-    from nas_ray.stages.agora import Looping, read_agora
+    from nas_ray.stages.tasks._inputs import TaskInputs
+    from nas_ray.stages.tasks._models import find_task_model
+    from nas_ray.stages.tasks._trials import Workers
+    from nas_ray.stages.tasks.agora import Looping, read_agora
     from nas_ray.tasks import load_task
 
     spec, shown = agora_spec(overrides, settings), console or Silent()

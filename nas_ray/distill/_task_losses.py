@@ -29,7 +29,8 @@ class TaskBatch(NamedTuple):
 
 def task_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch) -> Tensor:
     """The mean over examples (rows of spans, labelled words) of cross-entropy in nats, or of the squared error of
-    ratings. Of a choice it is that of all right options together."""
+    ratings. Of a choice it is that of all right options together; of spans the mean of begin and end, and where a head
+    says whether there is an answer, its own is added."""
     logits = logits.float()
     if kind == "regression":
         return F.mse_loss(logits[:, 0], batch.targets.float())
@@ -39,7 +40,11 @@ def task_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch) -> Tensor:
         return (scores.logsumexp(1) - among.logsumexp(1)).mean()
     if kind == "span":
         begins, ends = _places(logits, batch.mask)
-        return (F.cross_entropy(begins, batch.targets[:, 0]) + F.cross_entropy(ends, batch.targets[:, 1])) / 2
+        total = (F.cross_entropy(begins, batch.targets[:, 0]) + F.cross_entropy(ends, batch.targets[:, 1])) / 2
+        if logits.shape[-1] == 3:
+            there = (batch.targets[:, 1] > 0).float()
+            total = total + F.binary_cross_entropy_with_logits(logits[:, 0, 2], there)
+        return total
     classes = logits.shape[-1]
     return F.cross_entropy(logits.reshape(-1, classes), batch.targets.reshape(-1), ignore_index=NOT_HIDDEN)
 
@@ -72,5 +77,5 @@ def _by_example(values: Tensor, example: Tensor) -> Tensor:
 
 def _places(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Scores ``(rows, tokens)`` of where answers begin and end; none of padding."""
-    begins, ends = logits.masked_fill(~mask[..., None], _NEVER).unbind(-1)
+    begins, ends = logits[..., :2].masked_fill(~mask[..., None], _NEVER).unbind(-1)
     return begins, ends

@@ -12,9 +12,10 @@ class NasRayConfig(PretrainedConfig):
 
     A layer is a dictionary with its ``kind`` and sizes: ``attention`` (width, heads, head_size), ``feed_forward``
     (width, ratio), ``separable_conv`` (width, kernel, units), ``map`` (before, after). ``hidden_size`` is the width
-    behind the last of them. A classifier of 2 ``classifier_layers`` has a dense one with tanh before its linear layer.
-    ``start`` says where the student's maps come from ("inherit": one at every seam to and from
-    the teacher's hidden space; "scratch": where widths differ, as in NAS-BERT); ``arch_id`` names the architecture.
+    behind the last of them. A classifier of 2 ``classifier_layers`` has a dense one with tanh before its linear layer;
+    with ``answerable`` a head for questions says whether there is an answer. ``start`` says where the student's maps
+    come from ("inherit": one at every seam to and from the teacher's hidden space; "scratch": where widths differ, as
+    in NAS-BERT); ``arch_id`` names the architecture.
     """
 
     model_type = "nas_ray"
@@ -31,6 +32,7 @@ class NasRayConfig(PretrainedConfig):
         hidden_dropout_prob: float = 0.0,
         classifier_dropout: float | None = None,
         classifier_layers: int = 1,
+        answerable: bool = False,
         start: str = "scratch",
         arch_id: str = "",
         pad_token_id: int | None = 0,
@@ -47,6 +49,7 @@ class NasRayConfig(PretrainedConfig):
         self.hidden_dropout_prob = hidden_dropout_prob
         self.classifier_dropout = classifier_dropout
         self.classifier_layers = classifier_layers
+        self.answerable = answerable
         self.start = start
         self.arch_id = arch_id
         self.hidden_size = _width(self.layers, embedding_size)

@@ -190,13 +190,22 @@ class NasRayForTokenClassification(NasRayClassifier):
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
 
 
+@dataclass
+class SpanOutput(QuestionAnsweringModelOutput):
+    """With ``answerable_logits`` ``(batch,)``, above 0 where the text holds an answer, of a model that says so."""
+
+    answerable_logits: Tensor | None = None
+
+
 class NasRayForQuestionAnswering(NasRayPreTrainedModel):
-    """Scores of every token to begin and to end the answer."""
+    """Scores of every token to begin and to end the answer, and of the first token that there is one (NAS-BERT on
+    SQuAD 2.0), if the configuration says so. There is none where both positions are the first token."""
 
     def __init__(self, config: NasRayConfig) -> None:
         super().__init__(config)
         self.encoder = NasRayModel(config)
         self.span = nn.Linear(config.hidden_size, 2)
+        self.answerable = nn.Linear(config.hidden_size, 1) if config.answerable else None
         self.post_init()
 
     def forward(
@@ -206,9 +215,10 @@ class NasRayForQuestionAnswering(NasRayPreTrainedModel):
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         **kwargs: Any,
-    ) -> QuestionAnsweringModelOutput:
+    ) -> SpanOutput:
         found = self.encoder(input_ids, attention_mask, **kwargs | {"return_dict": True})
         begins, ends = self.span(found.last_hidden_state).unbind(-1)
+        there = None if self.answerable is None else self.answerable(found.last_hidden_state[:, 0])[:, 0]
         loss = None
         if start_positions is not None and end_positions is not None:
             outside = begins.shape[1]  # an answer beyond the text is not learned
@@ -217,8 +227,15 @@ class NasRayForQuestionAnswering(NasRayPreTrainedModel):
                 for scores, places in ((begins, start_positions), (ends, end_positions))
             )
             loss = torch.stack(list(losses)).mean()
-        return QuestionAnsweringModelOutput(
-            loss=loss, start_logits=begins, end_logits=ends, hidden_states=found.hidden_states
+            if there is not None:
+                wanted = ((start_positions + end_positions).reshape(-1) > 0).to(there.dtype)
+                loss = loss + F.binary_cross_entropy_with_logits(there, wanted)
+        return SpanOutput(
+            loss=loss,
+            start_logits=begins,
+            end_logits=ends,
+            hidden_states=found.hidden_states,
+            answerable_logits=there,
         )
 
 

@@ -33,13 +33,15 @@ _AUTO: dict[HeadKind, str] = {
 class Head:
     """What a task wants of a model; ``classes``: names of what a sequence or a token is sorted into.
 
-    A path student has dropout and one linear layer, behind a dense one with ``extra_layer``; a plain encoder has what
-    its family has in transformers, which for sequences and choices is a dense layer more.
+    A path student has dropout and one linear layer, behind a dense one with ``extra_layer``, and with ``answerable``
+    another that says whether there is an answer. A plain encoder has what its family has in transformers, which for
+    sequences and choices is a dense layer more; that there is no answer is said by the first token's scores.
     """
 
     kind: HeadKind
     classes: tuple[str, ...] = ()
     extra_layer: bool = False
+    answerable: bool = False
 
     @property
     def auto_class(self) -> str:
@@ -108,8 +110,9 @@ class ModelSource:
             TeacherError: the weights cannot be loaded, or some of the encoder are missing.
         """
         options = dict(head.options)
-        if self.is_path and head.extra_layer:
-            options["classifier_layers"] = 2
+        if self.is_path:
+            options |= {"classifier_layers": 2} if head.extra_layer else {}
+            options |= {"answerable": True} if head.answerable else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = load_weights(
@@ -141,7 +144,8 @@ def find_model(name: str, progress: Callable[[str], None] | None = None) -> Mode
 
 def task_logits(model: Any, kind: HeadKind, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
     """Scores of rows ``(rows, tokens)``: ``(rows, classes)`` of a sequence, ``(rows, 1)`` of a rating or an option,
-    ``(rows, tokens, 2)`` of an answer's begin and end, ``(rows, tokens, classes)`` of tokens."""
+    ``(rows, tokens, 2)`` of an answer's begin and end (3: and at every token that there is one, if a head says so),
+    ``(rows, tokens, classes)`` of tokens."""
     found: dict[str, Any] = {"input_ids": ids, "attention_mask": mask.long()}
     if types is not None and getattr(model.config, "type_vocab_size", 0) > 1:
         found["token_type_ids"] = types.long()
@@ -149,7 +153,9 @@ def task_logits(model: Any, kind: HeadKind, ids: Tensor, mask: Tensor, types: Te
         found = {name: tensor[:, None] for name, tensor in found.items()}
     output = model(**found)
     if kind == "span":
-        return torch.stack([output.start_logits, output.end_logits], -1)
+        there = getattr(output, "answerable_logits", None)
+        more = [] if there is None else [there[:, None].expand_as(output.start_logits)]
+        return torch.stack([output.start_logits, output.end_logits, *more], -1)
     return output.logits  # type: ignore[no-any-return]
 
 

@@ -38,19 +38,19 @@ def span_answers(
     logits: Logits,
     encoded: Encoded,
     *,
-    answerable: Logits | None = None,
     n_best: int = 1,
     most_tokens: int = _MOST_TOKENS,
 ) -> tuple[SpanAnswer, ...]:
     """The ``n_best`` spans of each context.
 
-    ``logits`` ``(rows, tokens, 2)`` are of an answer's first and last token, ``answerable`` ``(rows,)`` those of a head
-    that says whether a window holds the answer; without it the first token stands for no answer.
+    ``logits`` ``(rows, tokens, 2)`` are of an answer's first and last token; the first token stands for no answer. Or
+    ``(rows, tokens, 3)``: a head says, at the first token, whether a window holds the answer.
     """
     assert encoded.offsets is not None, "encoded as spans"
     found: list[list[tuple[float, str]]] = [[] for _ in examples]
     nulls = np.full(len(examples), np.inf)
-    none = logits[:, 0].sum(axis=1) if answerable is None else -answerable.reshape(len(logits))
+    has_head = logits.shape[-1] == 3
+    none = -logits[:, 0, 2] if has_head else logits[:, 0].sum(axis=1)
     for row, number in enumerate(encoded.example):
         context = examples[number].texts[1]
         spans = _spans(logits[row], encoded.offsets[row], n_best, most_tokens)
@@ -59,7 +59,7 @@ def span_answers(
     answers = []
     for spans_, null in zip(found, nulls, strict=True):
         best = sorted(spans_, key=lambda span: -span[0])[:n_best]
-        less = best[0][0] if best and answerable is None else 0.0
+        less = best[0][0] if best and not has_head else 0.0
         answers.append(SpanAnswer(tuple((text, score) for score, text in best), float(null - less)))
     return tuple(answers)
 

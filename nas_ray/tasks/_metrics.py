@@ -24,7 +24,6 @@ def score(
     logits: Logits,
     encoded: Encoded,
     *,
-    answerable: Logits | None = None,
     threshold: float = 0.0,
 ) -> dict[str, float]:
     """The task's metrics of ``logits`` (see ``predict``), each 0 to 1 or a correlation; 0 where one is not defined.
@@ -32,7 +31,7 @@ def score(
     Raises:
         TaskError: the examples are not labelled.
     """
-    found = predict(task, examples, logits, encoded, answerable=answerable, threshold=threshold)
+    found = predict(task, examples, logits, encoded, threshold=threshold)
     return measure(task, examples, found)
 
 

@@ -21,17 +21,16 @@ def predict(
     logits: Logits,
     encoded: Encoded,
     *,
-    answerable: Logits | None = None,
     threshold: float = 0.0,
 ) -> tuple[Prediction, ...]:
     """What ``logits`` say of each example.
 
     ``(rows, classes)`` of classes, ``(rows,)`` or ``(rows, 1)`` of ratings and options, ``(rows, tokens, classes)`` of
-    words, ``(rows, tokens, 2)`` of spans. ``answerable`` and ``threshold`` (see ``span_answers``) are those of a task
-    with questions that have no answer.
+    words, ``(rows, tokens, 2 or 3)`` of spans (see ``span_answers``). ``threshold`` is that of a task with questions
+    that have no answer.
     """
     if task.kind == "span":
-        answers = span_answers(examples, np.asarray(logits), encoded, answerable=answerable)
+        answers = span_answers(examples, np.asarray(logits), encoded)
         return tuple(answer.text(threshold if task.answerable else np.inf) for answer in answers)
     return _READERS[task.kind](examples, np.asarray(logits), encoded)
 

@@ -43,6 +43,18 @@ def test_half_task_half_divergence_by_hand() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_span_whose_head_says_whether_there_is_an_answer() -> None:
+    """Two windows of three hold the answer; begin and end are as without the head, what it says is judged by itself."""
+    logits = torch.randn(3, 4, 3, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([[1, 2], [0, 0], [1, 1]])
+    found = task_loss("span", logits, batch(targets)) - task_loss("span", logits[..., :2], batch(targets))
+    chances = [1 / (1 + exp(-score)) for score in logits[:, 0, 2].tolist()]
+    expected = -(log(chances[0]) + log(1 - chances[1]) + log(chances[2])) / 3
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    plain = teacher_loss("span", logits, batch(targets, logits[..., :2]), 1.0)  # a teacher need not have such a head
+    assert float(plain) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_ratings() -> None:
     logits, wanted = torch.tensor([[1.0], [2.0], [-1.0]]), torch.tensor([[0.0], [2.0], [1.0]])
     both = batch(torch.tensor([0.0, 2.0, 1.0]), wanted)

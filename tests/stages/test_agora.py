@@ -16,7 +16,7 @@ from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import ModelError, SpecError
 from nas_ray.search import rooted_common
-from nas_ray.stages import agora as stage
+from nas_ray.stages.tasks import agora as stage
 from tests.tiny_student import write_student
 from tests.tiny_tasks import KEYS, write_task
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from nas_ray import api
 from nas_ray.cli._main import cli
 from nas_ray.errors import SpecError
-from nas_ray.stages.finetune import Finetuning
+from nas_ray.stages.tasks.finetune import Finetuning
 from tests.tiny_student import ENCODER_PARAMS, write_student
 from tests.tiny_tasks import write_task
 

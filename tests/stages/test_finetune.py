@@ -23,8 +23,9 @@ from nas_ray.cli._main import cli
 from nas_ray.distill import StudentTraining
 from nas_ray.errors import ModelError, SpecError, StageError, TaskError, TeacherError
 from nas_ray.search import Journal
-from nas_ray.stages import Silent, _augmentation, _task_inputs, finetune_spec
-from nas_ray.stages import finetune as stage
+from nas_ray.stages import Silent, finetune_spec
+from nas_ray.stages.tasks import _augmentation, _inputs
+from nas_ray.stages.tasks import finetune as stage
 from nas_ray.tracking import NullTracker
 from tests.conftest import save_model, train_tokenizer
 from tests.tiny_student import write_student
@@ -208,14 +209,14 @@ def test_a_teacher_is_asked_once_and_changes_what_is_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     asked = 0
-    scores = _task_inputs.task_scores
+    scores = _inputs.task_scores
 
     def counted(*arguments: Any) -> Any:
         nonlocal asked
         asked += 1
         return scores(*arguments)
 
-    monkeypatch.setattr(_task_inputs, "task_scores", counted)
+    monkeypatch.setattr(_inputs, "task_scores", counted)
     options: dict[str, Any] = {"teacher": learned["folder"], "overrides": QUICK, "storage": tmp_path}
     found = api.finetune(student, single, **options)
     kept = load_file(Path(found["folder"]) / "teacher.safetensors")["scores"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from torch.nn import functional as F
 
 from nas_ray import api
 from nas_ray.errors import ModelError, TeacherError
@@ -58,6 +59,24 @@ def test_it_is_the_encoder_with_a_new_head_and_loads_again(
         assert loaded.config.id2label == dict(enumerate(head.classes))
     assert source.num_positions == 128
     assert source.tokenizer()("the old ship")["input_ids"]
+
+
+def test_a_path_student_says_whether_there_is_an_answer(tiny_teacher_dir: Path, tmp_path: Path) -> None:
+    head = Head("span", answerable=True)
+    path = find_model(str(write_student(tmp_path / "s", "paths", tiny_teacher_dir))).load(head, 0)
+    found = scores(path, "span")
+    assert found.shape == (4, 9, 3)
+    assert torch.equal(found[:, :, 2], found[:, :1, 2].expand(4, 9))
+    places = {"start_positions": torch.tensor([2, 0, 3, 1]), "end_positions": torch.tensor([4, 0, 3, 2])}
+    with torch.no_grad():
+        loss = path(input_ids=IDS, attention_mask=MASK, **places).loss
+    spans = [F.cross_entropy(found[..., k], place) for k, place in enumerate(places.values())]
+    there = F.binary_cross_entropy_with_logits(found[:, 0, 2], torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    torch.testing.assert_close(loss, sum(spans) / 2 + there)
+    save_model(path, tmp_path / "saved")
+    loaded = transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved")
+    assert torch.equal(found, scores(loaded, "span"))
+    assert scores(find_model(str(tiny_teacher_dir)).load(head, 0), "span").shape == (4, 9, 2)  # transformers' own
 
 
 def test_padding_and_token_types_count_as_the_model_has_them(tiny_teacher_dir: Path, tmp_path: Path) -> None:

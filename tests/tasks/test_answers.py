@@ -60,14 +60,17 @@ def test_best_spans_are_those_of_brute_force(bert_tokenizer: Any, most_tokens: i
 
 def test_the_head_says_whether_there_is_an_answer(bert_tokenizer: Any) -> None:
     examples, encoded = encoded_windows(bert_tokenizer, 2)
-    logits = np.random.default_rng(1).normal(size=(*encoded.ids.shape, 2))
-    head = np.full(len(encoded.ids), -3.0)
-    head[np.flatnonzero(encoded.example == 1)[-1]] = 2.0  # one window of the second question
-    none, some = span_answers(examples, logits, encoded, answerable=head[:, None])
+    logits = np.random.default_rng(1).normal(size=(*encoded.ids.shape, 3))
+    logits[:, 0, 2] = -3.0
+    logits[np.flatnonzero(encoded.example == 1)[-1], 0, 2] = 2.0  # one window of the second question
+    none, some = span_answers(examples, logits, encoded)
+    assert [answer.best for answer in (none, some)] == [
+        a.best for a in span_answers(examples, logits[..., :2], encoded)
+    ]
     assert (none.null, some.null) == (3.0, -2.0)
     task = load_task("squad_v2")
-    assert predict(task, examples, logits, encoded, answerable=head) == ("", some.best[0][0])
-    assert predict(task, examples, logits, encoded, answerable=head, threshold=4.0)[0] == none.best[0][0]
+    assert predict(task, examples, logits, encoded) == ("", some.best[0][0])
+    assert predict(task, examples, logits, encoded, threshold=4.0)[0] == none.best[0][0]
 
 
 def test_a_context_without_tokens_has_no_answer(bert_tokenizer: Any) -> None:

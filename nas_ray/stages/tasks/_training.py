@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray._files import replace_folder
-from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge
+from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge, steps_done
 from nas_ray.errors import StageError
 from nas_ray.search import Candidate, Joint, Outcome, Point, SearchSession, task_id
 from nas_ray.space import GivenModel
 from nas_ray.stages._sessions import best_outcome, listed_session, sets_session
-from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import MODEL_RECORD, TaskModel, read_record
-from nas_ray.stages._task_trials import TrialListener, Workers
+from nas_ray.stages.tasks._inputs import TaskInputs
+from nas_ray.stages.tasks._models import MODEL_RECORD, TaskModel, read_record
+from nas_ray.stages.tasks._trials import TrialListener, Workers
 from nas_ray.student import backbone_sizes, save_model
 from nas_ray.tracking import Tracker
 
@@ -97,8 +97,7 @@ class TaskTraining:
         total = len(listed) * self.inputs.ladder[-1].budget
 
         def progress(now: SearchSession) -> None:
-            rungs = [outcome.rung for outcome in now.outcomes.values() if outcome.rung is not None]
-            done = sum(self.inputs.ladder[rung].budget for rung in rungs)
+            done = sum(map(self._steps, now.outcomes.values()))
             losses = [found.loss for found in now.outcomes.values() if found.loss is not None]
             note = f"best {self._metric} on select {1 - min(losses):.4f}" if losses else ""
             self.inputs.console.progress(done, total, "training steps", note)
@@ -112,6 +111,11 @@ class TaskTraining:
                 f"({failed[0].reason}). The same command tries again from their last good checkpoints."
             )  # fmt: skip
         return [self._finished(judge, *at, outcome) for at, outcome in outcomes.items()]
+
+    def _steps(self, outcome: Outcome) -> int:
+        """How far a training is: what it was judged at, or what it says."""
+        judged = 0 if outcome.rung is None else self.inputs.ladder[outcome.rung].budget
+        return max(judged, steps_done(self.folder / CHECKPOINTS, outcome.task.candidate_id))
 
     @property
     def _metric(self) -> str:

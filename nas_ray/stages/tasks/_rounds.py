@@ -19,13 +19,13 @@ from nas_ray.errors import StageError, TaskError
 from nas_ray.search import Candidate, Joint, Point, SearchSession, rooted_common, task_id
 from nas_ray.space import GivenModel, Rung
 from nas_ray.spec import Agora
-from nas_ray.stages._augmentation import copies, kept, read_examples, replacer
 from nas_ray.stages._sessions import listed_session
-from nas_ray.stages._task_data import Scorer
-from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import read_record
-from nas_ray.stages._task_training import CHECKPOINTS, MODELS
-from nas_ray.stages._task_trials import TrialListener, Workers
+from nas_ray.stages.tasks._augmentation import copies, kept, read_examples, replacer
+from nas_ray.stages.tasks._data import Scorer
+from nas_ray.stages.tasks._inputs import TaskInputs
+from nas_ray.stages.tasks._models import read_record
+from nas_ray.stages.tasks._training import CHECKPOINTS, MODELS
+from nas_ray.stages.tasks._trials import TrialListener, Workers
 from nas_ray.student import save_model
 from nas_ray.tasks import Example, encode, predict
 from nas_ray.tracking import Tracker

@@ -45,7 +45,7 @@ Scores = NDArray[np.float32]
 def head_of(task: Task) -> Head:
     """What ``task`` wants of a model."""
     kind = _HEADS[task.kind]
-    return Head(kind, task.classes if kind in ("sequence", "token") else (), task.extra_layer)
+    return Head(kind, task.classes if kind in ("sequence", "token") else (), task.extra_layer, task.answerable)
 
 
 def check_trainable(task: Task) -> None:

@@ -15,13 +15,13 @@ from nas_ray._files import write_text
 from nas_ray.errors import ModelError, NasRayError, SpecError, StageError
 from nas_ray.report import agora_markdown
 from nas_ray.spec import Agora
-from nas_ray.stages._agora_rounds import Rounds
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
-from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import folder_name, read_record
-from nas_ray.stages._task_training import CHECKPOINTS
-from nas_ray.stages._task_trials import Workers, task_tracker
+from nas_ray.stages.tasks._inputs import TaskInputs
+from nas_ray.stages.tasks._models import folder_name, read_record
+from nas_ray.stages.tasks._rounds import Rounds
+from nas_ray.stages.tasks._training import CHECKPOINTS
+from nas_ray.stages.tasks._trials import Workers, task_tracker
 from nas_ray.teacher import first_line
 
 AGORA, RECORD = "agora", "agora.json"

@@ -18,11 +18,11 @@ from nas_ray.distill import OF_TOKENS, DistillPlan, FinetuneJudgeConfig, task_sc
 from nas_ray.errors import ModelError
 from nas_ray.space import Rung
 from nas_ray.spec import Finetune
-from nas_ray.stages._augmentation import augmented, check_augment
 from nas_ray.stages._console import Console
 from nas_ray.stages._inputs import teacher_content
-from nas_ray.stages._task_data import Scores, TaskData, check_trainable, head_of
-from nas_ray.stages._task_models import TaskModel
+from nas_ray.stages.tasks._augmentation import augmented, check_augment
+from nas_ray.stages.tasks._data import Scores, TaskData, check_trainable, head_of
+from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.student import Head, ModelSource, find_model
 from nas_ray.tasks import Task
 

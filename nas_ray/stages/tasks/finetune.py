@@ -16,11 +16,11 @@ from nas_ray.distill import task_scores
 from nas_ray.errors import NasRayError, StageError
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
-from nas_ray.stages._statistics import spreads, verdict
-from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import RECORD, TaskModel, folder_name, read_record
-from nas_ray.stages._task_training import BEST, CHECKPOINTS, SETTINGS, TaskTraining
-from nas_ray.stages._task_trials import SPOOL, Workers, task_tracker
+from nas_ray.stages.tasks._inputs import TaskInputs
+from nas_ray.stages.tasks._models import RECORD, TaskModel, folder_name, read_record
+from nas_ray.stages.tasks._statistics import spreads, verdict
+from nas_ray.stages.tasks._training import BEST, CHECKPOINTS, SETTINGS, TaskTraining
+from nas_ray.stages.tasks._trials import SPOOL, Workers, task_tracker
 from nas_ray.teacher import first_line
 from nas_ray.tracking import Tracker
 

@@ -20,11 +20,11 @@ from nas_ray.measure import Timing, counted_flops, interleaved
 from nas_ray.report import compared_markdown, write_compared_figure
 from nas_ray.spec import Finetune
 from nas_ray.stages._console import Console
-from nas_ray.stages._statistics import spread
-from nas_ray.stages._task_inputs import TaskInputs
-from nas_ray.stages._task_models import TaskModel, find_task_model, read_record
-from nas_ray.stages._task_trials import Workers
-from nas_ray.stages.finetune import Finetuning, read_finetuned
+from nas_ray.stages.tasks._inputs import TaskInputs
+from nas_ray.stages.tasks._models import TaskModel, find_task_model, read_record
+from nas_ray.stages.tasks._statistics import spread
+from nas_ray.stages.tasks._trials import Workers
+from nas_ray.stages.tasks.finetune import Finetuning, read_finetuned
 from nas_ray.student import find_model
 from nas_ray.tasks import Task
 

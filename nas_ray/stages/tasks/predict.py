@@ -8,9 +8,9 @@ from typing import Any
 from nas_ray.distill import task_scores
 from nas_ray.errors import ModelError, TaskError
 from nas_ray.stages._console import Console
-from nas_ray.stages._task_data import TaskData, head_of
-from nas_ray.stages._task_models import TaskModel
-from nas_ray.stages.finetune import PREDICTIONS
+from nas_ray.stages.tasks._data import TaskData, head_of
+from nas_ray.stages.tasks._models import TaskModel
+from nas_ray.stages.tasks.finetune import PREDICTIONS
 from nas_ray.tasks import Task
 
 
