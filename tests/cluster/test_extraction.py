@@ -20,6 +20,7 @@ def losses(folder: Path) -> dict[str, float]:
     return dict(zip(columns["arch_id"], columns["select_loss"], strict=True))
 
 
+@pytest.mark.proof
 def test_the_shared_teacher_may_die(
     tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
