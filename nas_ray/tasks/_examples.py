@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from nas_ray.errors import TaskError
@@ -100,7 +101,10 @@ def _texts(task: Task, row: Columns, fields: Fields) -> tuple[str, ...]:
         return tuple(values[0].split() if isinstance(values[0], str) else map(str, values[0]))
     options = [row[_find(row, names)] for names in fields.options]
     if len(options) == 1:
-        options = list(options[0])
+        cell = json.loads(options[0]) if isinstance(options[0], str) else options[0]  # a list in a cell of a table
+        if isinstance(cell, str | Mapping):
+            raise TaskError(f"found {cell!r} for the options; accepted: a list of texts")
+        options = list(cell)
     texts = (*values, *options)
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise TaskError(f"found {wrong[0]!r} for a text; accepted: text")

@@ -75,7 +75,12 @@ def _answers(task: Task, label: Any, texts: Sequence[str], start: Any) -> Target
 
 
 def _place(text: str, context: str, start: Any) -> int:
-    return context.find(text) if start in (None, "") else int(start)
+    if start in (None, ""):
+        return context.find(text)
+    place = int(start)
+    if (found := context[place : place + len(text)]) != text:
+        raise TaskError(f"the context has '{found}' at character {place}, not '{text}'; characters count from 0")
+    return place
 
 
 def _checked(answer: Answer, context: str) -> Answer:

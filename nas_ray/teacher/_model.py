@@ -108,7 +108,8 @@ def load_weights(
             f"the weights of {what} '{source.location}' cannot be loaded: {first_line(error)}"
         ) from error
     encoder = f"{model.base_model_prefix}." if new_head else ""
-    missing = sorted(name for name in report["missing_keys"] if name.startswith(encoder))
+    other_shape = [mismatch[0] for mismatch in report["mismatched_keys"]]  # these are filled with random numbers, too
+    missing = sorted(name for name in [*report["missing_keys"], *other_shape] if name.startswith(encoder))
     if new_head:  # BERT's own heads for sequences keep a part of theirs in the encoder
         missing = [name for name in missing if not name.startswith(f"{encoder}pooler.")]
     if missing:  # transformers fills them with random numbers

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nas_ray import api
+from nas_ray.errors import ModelError
 from nas_ray.modeling import NasRayForSequenceClassification
 from nas_ray.tasks import catalogue
 from tests.tasks.benchmark_files import data_of, write_all
@@ -57,6 +58,11 @@ def test_it_is_trained_scored_and_predicted(name: str, root: Path, tuned: Any) -
         assert task.predictions is not None
         assert [Path(file).name for file in files] == [task.predictions.file]
         assert Path(files[0]).stat().st_size > 0
+
+
+def test_whoever_always_answers_is_not_asked_whether_there_is_an_answer(root: Path, tuned: Any) -> None:
+    with pytest.raises(ModelError, match=r"'squad', where every question has an answer; accepted for 'squad_v2'"):
+        api.predict(tuned("squad")["folder"], "squad_v2", data=data_of(root, "squad_v2"))
 
 
 def test_cola_has_a_layer_more_and_span_tasks_a_threshold(tuned: Any) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nas_ray import api
 from nas_ray.cli._main import cli
-from nas_ray.errors import SpecError
+from nas_ray.errors import SpecError, TaskError, TeacherError
 from nas_ray.stages.tasks.finetune import Finetuning
 from tests.tiny_student import ENCODER_PARAMS, write_student
 from tests.tiny_tasks import write_task
@@ -85,6 +85,14 @@ def test_a_teacher_is_fine_tuned_first_and_teaches_on_each_task(
     assert "taught by" in (Path(found["folder"]) / "comparison.md").read_text()
     both = api.compare(models, tasks[:1], teacher=models[1], overrides=few, storage=tmp_path)
     assert both["models"][0]["tasks"] == row["tasks"]
+
+
+def test_a_mistake_is_told_before_anything_is_trained(models: list[str], tasks: list[str], tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="nowhere"):
+        api.compare([models[0], "./nowhere"], tasks, overrides=FEW, storage=tmp_path)
+    with pytest.raises(TaskError, match="task 'ax' has nothing to train on"):
+        api.compare(models, [*tasks, "ax"], overrides=FEW, storage=tmp_path)
+    assert not list(tmp_path.rglob("journal.jsonl"))
 
 
 def test_named_twice(models: list[str], tasks: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,14 @@ def test_a_path_student_says_whether_there_is_an_answer(tiny_teacher_dir: Path, 
     loaded = transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved")
     assert torch.equal(found, scores(loaded, "span"))
     assert scores(find_model(str(tiny_teacher_dir)).load(head, 0), "span").shape == (4, 9, 2)  # transformers' own
+
+
+def test_an_encoder_of_other_sizes_than_its_configuration_is_refused(tiny_teacher_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_teacher_dir, tmp_path / "odd")
+    config = json.loads((tmp_path / "odd" / "config.json").read_text())
+    (tmp_path / "odd" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 64}))
+    with pytest.raises(TeacherError, match=r"lack 1 tensors of the encoder, the first '.*position_embeddings"):
+        find_model(str(tmp_path / "odd")).load(HEADS["sequence"][0], 0)
 
 
 def test_padding_and_token_types_count_as_the_model_has_them(tiny_teacher_dir: Path, tmp_path: Path) -> None:

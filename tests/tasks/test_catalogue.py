@@ -184,6 +184,24 @@ def test_tables_of_words_and_of_answers(tmp_path: Path) -> None:
     changes |= {"classes": ["A", "B"], "metrics": ["accuracy"]}
     choice = load_task(write_task(tmp_path, kind="choice", fields=fields, **changes))
     assert [(e.texts, e.target) for e in read_part(choice, "test")] == [(("which?", "ship", "lamp"), 1)]
+    (tmp_path / "data.csv").write_text('q,o,answer\nwhich?,"[""ship"", ""lamp""]",B\n')
+    listed = load_task(write_task(tmp_path, kind="choice", fields=fields | {"options": "o"}, **changes))
+    assert [e.texts for e in read_part(listed, "test")] == [("which?", "ship", "lamp")]
+    (tmp_path / "data.csv").write_text('q,o,answer\nwhich?,"""ship""",A\n')
+    with pytest.raises(TaskError, match="row 1: found 'ship' for the options; accepted: a list of texts"):
+        read_part(listed, "test")
+
+
+def test_an_answer_that_is_not_where_it_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("q,c,answer,at\nwho?,Bob and Ann,Ann,9\n")
+    spans = load_task(
+        write_task(
+            tmp_path, kind="span", fields={"texts": ["q", "c"], "label": "answer", "start": "at"}, classes=[],
+            metrics=["answer_f1"], files={"train": "data", "test": "data"},
+        )
+    )  # fmt: skip
+    with pytest.raises(TaskError, match="row 1: the context has 'nn' at character 9, not 'Ann'; characters count"):
+        read_part(spans, "test")
 
 
 def test_the_task_of_the_documentation(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class TaskData:
         for part, examples in self.examples.items():
             found.update(part.encode())
             for example in examples:
-                found.update(repr((example.id, example.texts, example.target)).encode())
+                found.update(repr(example).encode())
         return found.hexdigest()[:16]
 
     def rows(self, part: Part) -> Encoded:

@@ -17,12 +17,14 @@ from nas_ray.report import agora_markdown
 from nas_ray.spec import Agora
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
+from nas_ray.stages._inputs import teacher_content
 from nas_ray.stages.tasks._inputs import TaskInputs
 from nas_ray.stages.tasks._models import folder_name, read_record
 from nas_ray.stages.tasks._rounds import Rounds
 from nas_ray.stages.tasks._training import CHECKPOINTS
-from nas_ray.stages.tasks._trials import Workers, task_tracker
+from nas_ray.stages.tasks._trials import SPOOL, Workers, task_tracker
 from nas_ray.teacher import first_line
+from nas_ray.tracking import Tracker
 
 AGORA, RECORD = "agora", "agora.json"
 _GOOD_TEACHER = 2 / 3  # below it the paper's conditions do not hold
@@ -45,7 +47,9 @@ class Looping:
                 process is at it. StageError: a training failed; what is finished stays, the same call goes on.
         """
         self._check()
-        if not self.is_finished:
+        if self.is_finished:
+            self._finish()
+        else:
             try:
                 with hold(self.folder, "works on this loop"):
                     self.inputs.console.say(f"agora {self.folder}")
@@ -64,8 +68,10 @@ class Looping:
     @cached_property
     def folder(self) -> Path:
         """Where everything of it lies."""
-        found = [self.spec.model_copy(update={"training": self.spec.training.training}).model_dump(mode="json")]
-        key = hashlib.sha256(json.dumps([*found, self.inputs.key], sort_keys=True).encode()).hexdigest()[:8]
+        spec = self.spec.model_copy(update={"training": self.spec.training.training})
+        words = self.spec.transform.model
+        found = [spec.model_dump(mode="json"), self.inputs.key, teacher_content(words) if words else None]
+        key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
         return self.storage.absolute() / AGORA / f"{folder_name(self.inputs.model)}-{self.inputs.task.name}-{key}"
 
     @property
@@ -96,8 +102,7 @@ class Looping:
 
     def _make(self) -> None:
         """All rounds, as many plain trainings, and the record; checkpoints go."""
-        inputs = self.inputs
-        tracker = task_tracker(inputs.spec.tracking, AGORA, self.storage, self.folder, inputs.console, self.command)
+        inputs, tracker = self.inputs, self._tracker()
         try:
             rounds = Rounds(inputs, self.spec, self.folder, self.workers, tracker)
             done = rounds.run()
@@ -123,11 +128,27 @@ class Looping:
             }
             write_text(self.folder / "agora.md", agora_markdown(record))
             write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
-            found = {f"test_{name}": value for name, value in best["test"].items()}
-            tracker.summary({"model": inputs.model, "task": inputs.task.name}, found, [self.folder / RECORD])
+            self._tell(tracker, record)
         finally:
             tracker.close()
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
+    def _finish(self) -> None:
+        """What a process that was killed at its very end, or an MLflow that was away, has left undone."""
+        self.inputs.console.say(f"  done before: {self.folder}")
+        if (self.folder / SPOOL).is_file():
+            tracker = self._tracker()
+            self._tell(tracker, read_record(self.folder / RECORD))
+            tracker.close()
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+
+    def _tracker(self) -> Tracker:
+        tracking, console = self.inputs.spec.tracking, self.inputs.console
+        return task_tracker(tracking, AGORA, self.storage, self.folder, console, self.command)
+
+    def _tell(self, tracker: Tracker, record: dict[str, Any]) -> None:
+        found = {f"test_{name}": value for name, value in record["best"]["test"].items()}
+        tracker.summary({"model": record["model"], "task": record["task"]}, found, [self.folder / RECORD])
 
 
 def read_agora(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from nas_ray.measure import Timing, counted_flops, interleaved
 from nas_ray.report import compared_markdown, write_compared_figure
 from nas_ray.spec import Finetune
 from nas_ray.stages._console import Console
+from nas_ray.stages.tasks._augmentation import check_augment
+from nas_ray.stages.tasks._data import check_trainable
 from nas_ray.stages.tasks._inputs import TaskInputs
 from nas_ray.stages.tasks._models import TaskModel, find_task_model, read_record
 from nas_ray.stages.tasks._statistics import spread
@@ -62,6 +64,12 @@ class Comparing:
         for what, names in (("model", self.models), ("task", tuple(named.task.name for named in self.tasks))):
             if twice := [name for name in names if names.count(name) > 1]:
                 raise SpecError(f"{what} {twice[0]} is named twice; accepted: each once.")
+        for model in self.labels:  # a mistake is told before anything is trained
+            find_model(model, self.console.say)
+        for named in self.tasks:
+            check_trainable(named.task)
+            if self.spec.augment is not None:
+                check_augment(named.task)
         done: dict[tuple[str, str], Path] = {}
         for number, (model, named) in enumerate(self._pairs, start=1):
             self.console.say(f"[{number}/{len(self._pairs)}] {self.labels[model]} on {named.task.name}")

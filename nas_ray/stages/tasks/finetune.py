@@ -54,6 +54,7 @@ class Finetuning:
                 tracker = self._tracker()
                 self._tell(tracker, read_record(self.folder / RECORD))
                 tracker.close()
+            shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
             return self.folder
         try:
             with hold(self.folder, "works on this fine-tuning"):

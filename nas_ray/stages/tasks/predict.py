@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
     model's fine-tuning.
 
     Raises:
-        ModelError: the model knows other classes. TaskError: the task has neither part.
+        ModelError: the model knows other classes, or cannot say that there is no answer. TaskError: the task has
+            neither part.
     """
     known = (head_of(task).kind, list(task.classes))
     if known[1] != model.record["classes"] or task.kind != model.record["kind"]:
@@ -28,12 +30,18 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
             f"classes {', '.join(model.record['classes']) or 'none'}; accepted for '{task.name}': kind {task.kind}, "
             f"{', '.join(task.classes) or 'none'}."
         )
-    source = model.source
-    data = TaskData(task, source.tokenizer(), source.num_positions, wanted=("test", "server"))
+    if task.answerable and not model.record["answerable"]:
+        raise ModelError(
+            f"{model.folder}: was fine-tuned on task '{model.record['task']}', where every question has an answer; "
+            f"accepted for '{task.name}': a model of a task whose questions may have none."
+        )
+    source, record = model.source, model.record
+    head = replace(head_of(task), extra_layer=record["extra_layer"], answerable=record["answerable"])
+    data = TaskData(task, source.tokenizer(), source.num_positions, record["max_length"], ("test", "server"))
     if not data.parts:
         raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
     data.tell(console.say)
-    loaded, threshold = source.load(head_of(task), 0), model.record["threshold"]
+    loaded, threshold = source.load(head, 0), record["threshold"]
     scores = {part: task_scores(loaded, known[0], data.rows(part)) for part in data.parts}
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
     folder = out or model.folder.parents[1] / PREDICTIONS
