@@ -15,11 +15,12 @@ from torch import Tensor
 
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
-from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, task_loss, teacher_loss
+from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, parts_of, task_loss, teacher_loss
 from nas_ray.space import Rung
 from nas_ray.student import Head, HeadKind, ModelSource, task_logits
 
 _TOKENS = 8192  # that are read at a time outside training, padding counted
+_STEP_TOKENS = 16384  # of a training step that are computed at a time: options and windows can be a hundred thousand
 
 Array = NDArray[Any]
 
@@ -113,8 +114,8 @@ class FinetuneJudge:
             wanted=None if self.teacher is None else tensor(self.teacher, kind in OF_TOKENS),
         )
 
-    def loss(self, model: Any, batch: TaskBatch, draw: int) -> Tensor:
-        """The loss of a training step; dropout is a function of ``draw``."""
+    def loss(self, model: Any, batch: TaskBatch, weight: float, draw: int) -> Tensor:
+        """The loss of a part of a training step, times ``weight``; dropout is a function of ``draw``."""
         config = self.config
         devices = [torch.cuda.current_device()] if config.device == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -122,9 +123,9 @@ class FinetuneJudge:
             logits = task_logits(model, config.head.kind, batch.ids, batch.mask, batch.types)
         total = task_loss(config.head.kind, logits, batch)
         if batch.wanted is None:
-            return total
+            return weight * total
         theirs = teacher_loss(config.head.kind, logits, batch, config.temperature)
-        return (1 - config.teacher_weight) * total + config.teacher_weight * theirs
+        return weight * ((1 - config.teacher_weight) * total + config.teacher_weight * theirs)
 
 
 @dataclass
@@ -168,8 +169,12 @@ class FinetunedModel:
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             self.model.train()
-            draw = int(np.random.SeedSequence([self.plan.seed, 11, step]).generate_state(1)[0])
-            return [partial(self.judge.loss, self.model, self.judge.batch(step, self.plan), draw)]
+            parts = parts_of(self.judge.config.head.kind, self.judge.batch(step, self.plan), _STEP_TOKENS)
+            draws = np.random.SeedSequence([self.plan.seed, 11, step]).generate_state(len(parts))
+            return [
+                partial(self.judge.loss, self.model, part, weight, int(draw))
+                for (part, weight), draw in zip(parts, draws, strict=True)
+            ]
 
         return StudentTraining(self.model, self.plan, self.assignment.candidate_id, prepare)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,6 +26,28 @@ class TaskBatch(NamedTuple):
     targets: Tensor
     example: Tensor
     wanted: Tensor | None
+
+
+def parts_of(kind: HeadKind, batch: TaskBatch, most: int) -> list[tuple[TaskBatch, float]]:
+    """``batch`` in parts of at most ``most`` tokens, padding counted, but of whole examples; and the weight of each
+    part's loss: the mean of the weighted losses is the loss of the batch."""
+    counts = torch.bincount(batch.example).tolist()
+    starts, tokens = [0], 0
+    for number, count in enumerate(counts):
+        tokens += count * batch.ids.shape[1]
+        if number > starts[-1] and tokens > most:
+            starts.append(number)
+            tokens = count * batch.ids.shape[1]
+    if len(starts) == 1:
+        return [(batch, 1.0)]
+    ends, firsts = [*starts[1:], len(counts)], np.concatenate([[0], np.cumsum(counts)])
+    found, sizes = [], []
+    for start, end in zip(starts, ends, strict=True):
+        rows = slice(int(firsts[start]), int(firsts[end]))
+        part = TaskBatch(*(None if tensor is None else tensor[rows] for tensor in batch))
+        found.append(part._replace(example=part.example - start))
+        sizes.append(int((part.targets != NOT_HIDDEN).sum()) if kind == "token" else end - start)
+    return [(part, size * len(found) / sum(sizes)) for part, size in zip(found, sizes, strict=True)]
 
 
 def task_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import exp, log
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_ray.distill import TaskBatch, task_loss, teacher_loss
+from nas_ray.distill import TaskBatch, parts_of, task_loss, teacher_loss
 
 MASK = torch.tensor([[True, True, True, True], [True, True, True, False], [True, True, False, False]])
 
@@ -53,6 +54,32 @@ def test_a_span_whose_head_says_whether_there_is_an_answer() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-5)
     plain = teacher_loss("span", logits, batch(targets, logits[..., :2]), 1.0)  # a teacher need not have such a head
     assert float(plain) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["sequence", "regression", "choice", "span", "token"])
+def test_a_step_in_parts_has_the_loss_of_the_whole(kind: Any) -> None:
+    """Nine rows of 4 tokens, of a choice 5 examples, one of which has more than the 12 tokens of a part."""
+    rng = torch.Generator().manual_seed(0)
+    example = torch.tensor([0, 0, 1, 2, 2, 2, 2, 3, 4]) if kind == "choice" else torch.arange(9)
+    logits = torch.randn(9, *{"sequence": (3,), "span": (4, 2), "token": (4, 3)}.get(kind, (1,)), generator=rng)
+    targets = torch.randint(0, 2, {"span": (9, 2), "token": (9, 4)}.get(kind, (9,)), generator=rng)
+    if kind == "choice":
+        targets = torch.tensor([1, 0, 1, 0, 0, 1, 0, 1, 1])
+    if kind == "token":
+        targets[torch.rand(9, 4, generator=rng) < 0.4] = -100
+    whole = TaskBatch(
+        torch.arange(36).view(9, 4), torch.ones(9, 4, dtype=torch.bool), None, targets, example, logits.flip(0)
+    )
+    parts = parts_of(kind, whole, 12)
+    assert len(parts) == 3
+    assert torch.equal(torch.cat([part.ids for part, _ in parts]), whole.ids)
+    for loss in (task_loss, lambda *found: teacher_loss(*found, 1.0)):
+        rows = iter(logits.split([len(part.ids) for part, _ in parts]))
+        mean = sum(weight * loss(kind, next(rows), part) for part, weight in parts) / len(parts)
+        torch.testing.assert_close(mean, loss(kind, logits, whole))
+    ((same, weight),) = parts_of(kind, whole, 36)
+    assert same is whole
+    assert weight == 1.0
 
 
 def test_ratings() -> None:

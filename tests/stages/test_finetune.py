@@ -26,6 +26,7 @@ from nas_ray.search import Journal
 from nas_ray.stages import Silent, finetune_spec
 from nas_ray.stages.tasks import _augmentation, _inputs
 from nas_ray.stages.tasks import finetune as stage
+from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.tracking import NullTracker
 from tests.conftest import save_model, train_tokenizer
 from tests.tiny_student import write_student
@@ -449,3 +450,11 @@ def test_a_model_is_asked_of_another_task_with_its_classes(
     pair = write_task(tmp_path / "pair", "pair", {"train": 10, "test": 10})
     with pytest.raises(ModelError, match=r"with classes calm, loud, cold; accepted for 'pair': kind pair, other, same"):
         api.predict(learned["folder"], str(pair))
+
+
+def test_models_of_a_hub_are_known_by_their_names(tmp_path: Path) -> None:
+    of_hub = TaskModel(tmp_path, {"model": "bert-base-uncased", "model_content": ""})
+    of_hub.check_continues("bert-base-uncased", "")
+    for model, content in (("roberta-base", ""), ("bert-base-uncased", "a local folder's")):
+        with pytest.raises(ModelError, match="was made of bert-base-uncased; accepted as --start"):
+            of_hub.check_continues(model, content)

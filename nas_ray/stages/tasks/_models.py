@@ -55,7 +55,8 @@ class TaskModel:
         Raises:
             ModelError: it was not.
         """
-        if content != self.record["model_content"]:
+        is_other = model != self.record["model"] if not content else content != self.record["model_content"]
+        if is_other:  # what a model hub holds has no content here, and is known by its name
             raise ModelError(
                 f"{self.folder}: was made of {self.record['model']}; accepted as --start: a model that was fine-tuned "
                 f"from {model}."
