@@ -55,8 +55,8 @@ class TaskModel:
         Raises:
             ModelError: it was not.
         """
-        is_other = model != self.record["model"] if not content else content != self.record["model_content"]
-        if is_other:  # what a model hub holds has no content here, and is known by its name
+        is_other = content != self.record["model_content"]
+        if is_other or (not content and model != self.record["model"]):  # what a hub holds is known by its name alone
             raise ModelError(
                 f"{self.folder}: was made of {self.record['model']}; accepted as --start: a model that was fine-tuned "
                 f"from {model}."
