@@ -44,10 +44,12 @@ def parts_of(kind: HeadKind, batch: TaskBatch, most: int) -> list[tuple[TaskBatc
     found, sizes = [], []
     for start, end in zip(starts, ends, strict=True):
         rows = slice(int(firsts[start]), int(firsts[end]))
-        part = TaskBatch(*(None if tensor is None else tensor[rows] for tensor in batch))
-        found.append(part._replace(example=part.example - start))
-        sizes.append(int((part.targets != NOT_HIDDEN).sum()) if kind == "token" else end - start)
-    return [(part, size * len(found) / sum(sizes)) for part, size in zip(found, sizes, strict=True)]
+        part = {name: tensor[rows] for name, tensor in batch._asdict().items() if tensor is not None}
+        part["example"] = part["example"] - start
+        found.append(batch._replace(**part))
+        sizes.append(int((part["targets"] != NOT_HIDDEN).sum()) if kind == "token" else end - start)
+    told = [(part, size) for part, size in zip(found, sizes, strict=True) if size]  # one without labels has no loss
+    return [(part, size * len(told) / sum(sizes)) for part, size in told]
 
 
 def task_loss(kind: HeadKind, logits: Tensor, batch: TaskBatch) -> Tensor:

@@ -141,7 +141,7 @@ def test_dropout_counts_and_leaves_the_global_state_alone(tiny_teacher_dir: Path
     before = torch.random.get_rng_state()
     model.model.train()
     with torch.no_grad():
-        found = [float(one.loss(model.model, batch, draw)) for draw in (1, 1, 2)]
+        found = [float(one.loss(model.model, batch, 1.0, draw)) for draw in (1, 1, 2)]
     assert found[0] == found[1] != found[2]
     assert torch.equal(torch.random.get_rng_state(), before)
 
