@@ -56,7 +56,7 @@ def texts(file: Path, name: str = "text") -> list[str]:
     return [json.loads(line)[name] for line in file.read_text().splitlines()]
 
 
-def test_sets_go_by_the_ordering_rule_until_none_is_left(whole: dict[str, Any]) -> None:
+def test_sets_go_by_the_ordering_rule_until_none_is_left(whole: dict[str, Any], task: str) -> None:
     rounds = whole["rounds"]
     assert rounds[0]["sets"] == 4
     assert rounds[0]["left"] == rounds[0]["order"]  # there is no order before the first
@@ -70,6 +70,8 @@ def test_sets_go_by_the_ordering_rule_until_none_is_left(whole: dict[str, Any]) 
     assert 2 <= len(rounds) <= 5
     best = max(rounds, key=lambda one: one["select"]["accuracy"])
     assert whole["best"]["round"] == best["round"]
+    kept = f"{whole['folder']}/models/{best['model']}"
+    assert api.predict(kept, task, out=Path(whole["folder"]) / "said")["scores"] == best["test"]
     assert whole["plain"]["trainings"] == whole["trainings"] == sum(one["sets"] for one in rounds)
 
 

@@ -12,24 +12,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nas_ray._files import replace_folder, write_text
+from nas_ray._files import write_text
 from nas_ray.data import split_of
 from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge, task_scores
 from nas_ray.errors import StageError, TaskError
 from nas_ray.search import Candidate, Joint, Point, SearchSession, rooted_common, task_id
 from nas_ray.space import GivenModel, Rung
-from nas_ray.spec import Agora
+from nas_ray.spec import Agora, Part
 from nas_ray.stages._sessions import listed_session
 from nas_ray.stages.tasks._augmentation import copies, kept, read_examples, replacer
 from nas_ray.stages.tasks._data import Scorer
 from nas_ray.stages.tasks._inputs import TaskInputs
 from nas_ray.stages.tasks._models import read_record
-from nas_ray.stages.tasks._training import CHECKPOINTS, MODELS
+from nas_ray.stages.tasks._training import CHECKPOINTS, MODELS, keep_model
 from nas_ray.stages.tasks._trials import TrialListener, Workers
-from nas_ray.student import save_model
 from nas_ray.tasks import Example, encode, predict
 from nas_ray.tracking import Tracker
 
+_UNSEEN: tuple[Part, ...] = ("select", "test")  # by the loop
 _CUT_SEED = 1729  # never to be changed: what feeds the loop would become what trains
 Set = dict[str, Any]  # of hyperparameters
 
@@ -168,12 +168,10 @@ class Rounds:
 
     def _scored(self, model: FinetunedModel, name: str) -> dict[str, Any]:
         """Keep a model; what it reaches on *select* and *test*, which the loop never sees."""
-        data = self.inputs.data
-        with replace_folder(self.folder / MODELS / name) as temporary:
-            save_model(model.model, temporary)
-            data.tokenizer.save_pretrained(temporary)
-        scorers = {"select": data.scorer("select"), "test": data.scorer("test")}
-        return {"model": name, **{part: s.metrics(model.scores(s.rows), 0.0) for part, s in scorers.items()}}
+        scorers = {part: self.inputs.data.scorer(part) for part in _UNSEEN}
+        scores: dict[str, Any] = {p: s.metrics(model.scores(s.rows), 0.0) for p, s in scorers.items()}
+        keep_model(self.inputs, model, self.folder / MODELS / name, {"origin": name, "threshold": 0.0, **scores})
+        return {"model": name, **scores}
 
     def _made(self, number: int) -> Path:
         return self.folder / f"generated-{number + 1}.jsonl"

@@ -140,36 +140,20 @@ class TaskTraining:
         if not (folder / MODEL_RECORD).is_file():
             assignment = Assignment(trial.candidate_id, trial.architecture.arch_id, trial.hyperparameters)
             model = judge.begin(assignment).trained()
-            record = self._record(model, origin, outcome)
-            with replace_folder(folder) as temporary:
-                save_model(model.model, temporary)
-                self.inputs.data.tokenizer.save_pretrained(temporary)
-                (temporary / MODEL_RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            keep_model(self.inputs, model, folder, self._scores(model, origin, outcome))
         found = TaskModel(folder, read_record(folder / MODEL_RECORD))
         metrics = {f"{p}_{name}": value for p in ("select", "test") for name, value in found.record[p].items()}
         self.tracker.candidate_ended(trial.candidate_id, "completed", metrics, {"stage": "finetune"})
         return found
 
-    def _record(self, model: FinetunedModel, origin: str, outcome: Outcome) -> dict[str, Any]:
-        """What the model's folder says; no answer is said of *test* as it suits *select*."""
+    def _scores(self, model: FinetunedModel, origin: str, outcome: Outcome) -> dict[str, Any]:
+        """Where a model comes from and what it reaches; no answer is said of *test* as it suits *select*."""
         inputs = self.inputs
         select, test = inputs.data.scorer("select"), inputs.data.scorer("test")
         scores = model.scores(select.rows)
         threshold = select.threshold(scores)
         return {
-            "key": inputs.key,
-            "task": inputs.task.name,
-            "kind": inputs.task.kind,
-            "classes": list(inputs.task.classes),
-            "answerable": inputs.task.answerable,
-            "extra_layer": inputs.task.extra_layer,
-            "max_length": inputs.data.length,
-            "metrics": list(inputs.task.metrics),
-            "model": inputs.model,
-            "model_content": inputs.content,
-            **dict(zip(("params", "encoder_params"), backbone_sizes(model.model), strict=True)),
             "origin": origin,
-            "seed": model.plan.seed,
             "trial": outcome.task.candidate_id,
             "hyperparameters": outcome.task.hyperparameters,
             "threshold": threshold,
@@ -177,3 +161,26 @@ class TaskTraining:
             "select": select.metrics(scores, threshold),
             "test": test.metrics(model.scores(test.rows), threshold),
         }
+
+
+def keep_model(inputs: TaskInputs, model: FinetunedModel, folder: Path, more: Mapping[str, Any]) -> None:
+    """The model with its tokenizer in ``folder``, whole or not at all; its record says what it is and ``more``."""
+    record = {
+        "key": inputs.key,
+        "task": inputs.task.name,
+        "kind": inputs.task.kind,
+        "classes": list(inputs.task.classes),
+        "answerable": inputs.task.answerable,
+        "extra_layer": inputs.task.extra_layer,
+        "max_length": inputs.data.length,
+        "metrics": list(inputs.task.metrics),
+        "model": inputs.model,
+        "model_content": inputs.content,
+        **dict(zip(("params", "encoder_params"), backbone_sizes(model.model), strict=True)),
+        "seed": model.plan.seed,
+        **more,
+    }
+    with replace_folder(folder) as temporary:
+        save_model(model.model, temporary)
+        inputs.data.tokenizer.save_pretrained(temporary)
+        (temporary / MODEL_RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
