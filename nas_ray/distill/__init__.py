@@ -24,7 +24,7 @@ from nas_ray.distill._standalone import StandAlone, StandAlonePlan
 from nas_ray.distill._start import teacher_inheritance
 from nas_ray.distill._store import Checkpoints
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText, steps_done
-from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, parts_of, task_loss, teacher_loss
+from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, batch_parts, task_loss, teacher_loss
 from nas_ray.distill._trainer import Schedule, Trainer, has_native_bf16, normalised_mse
 from nas_ray.distill._uniform import UniformCandidate, UniformJudge, UniformJudgeConfig
 from nas_ray.distill._worker import BlockWorker
@@ -74,6 +74,7 @@ __all__ = [
     "UniformJudge",
     "UniformJudgeConfig",
     "WordFrequencies",
+    "batch_parts",
     "evaluation_arrays",
     "has_native_bf16",
     "inherited_arrays",
@@ -81,7 +82,6 @@ __all__ = [
     "join_replicas",
     "normalised_mse",
     "outputs_of",
-    "parts_of",
     "path_bins",
     "prepare",
     "settled",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nas_ray.distill._judge import Assignment
 from nas_ray.distill._student import DistillPlan, StudentTraining, TrainingText
-from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, parts_of, task_loss, teacher_loss
+from nas_ray.distill._task_losses import OF_TOKENS, TaskBatch, batch_parts, task_loss, teacher_loss
 from nas_ray.space import Rung
 from nas_ray.student import Head, HeadKind, ModelSource, task_logits
 
@@ -169,7 +169,7 @@ class FinetunedModel:
 
         def prepare(step: int) -> Sequence[Callable[[], Tensor]]:
             self.model.train()
-            parts = parts_of(self.judge.config.head.kind, self.judge.batch(step, self.plan), _STEP_TOKENS)
+            parts = batch_parts(self.judge.config.head.kind, self.judge.batch(step, self.plan), _STEP_TOKENS)
             draws = np.random.SeedSequence([self.plan.seed, 11, step]).generate_state(len(parts))
             return [
                 partial(self.judge.loss, self.model, part, weight, int(draw))

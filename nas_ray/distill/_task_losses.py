@@ -28,7 +28,7 @@ class TaskBatch(NamedTuple):
     wanted: Tensor | None
 
 
-def parts_of(kind: HeadKind, batch: TaskBatch, most: int) -> list[tuple[TaskBatch, float]]:
+def batch_parts(kind: HeadKind, batch: TaskBatch, most: int) -> list[tuple[TaskBatch, float]]:
     """``batch`` in parts of at most ``most`` tokens, padding counted, but of whole examples; and the weight of each
     part's loss: the mean of the weighted losses is the loss of the batch."""
     counts = torch.bincount(batch.example).tolist()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_ray.distill import TaskBatch, parts_of, task_loss, teacher_loss
+from nas_ray.distill import TaskBatch, batch_parts, task_loss, teacher_loss
 
 MASK = torch.tensor([[True, True, True, True], [True, True, True, False], [True, True, False, False]])
 
@@ -70,14 +70,14 @@ def test_a_step_in_parts_has_the_loss_of_the_whole(kind: Any) -> None:
     whole = TaskBatch(
         torch.arange(36).view(9, 4), torch.ones(9, 4, dtype=torch.bool), None, targets, example, logits.flip(0)
     )
-    parts = parts_of(kind, whole, 12)
+    parts = batch_parts(kind, whole, 12)
     assert len(parts) == 3
     assert torch.equal(torch.cat([part.ids for part, _ in parts]), whole.ids)
     for loss in (task_loss, lambda *found: teacher_loss(*found, 1.0)):
         rows = iter(logits.split([len(part.ids) for part, _ in parts]))
         mean = sum(weight * loss(kind, next(rows), part) for part, weight in parts) / len(parts)
         torch.testing.assert_close(mean, loss(kind, logits, whole))
-    ((same, weight),) = parts_of(kind, whole, 36)
+    ((same, weight),) = batch_parts(kind, whole, 36)
     assert same is whole
     assert weight == 1.0
 
