@@ -10,6 +10,7 @@ from pathlib import Path
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # glibc's malloc.h
 _LARGE = 2**30
+_KERNELS = 16384  # oneDNN keeps 1,024 by default; a model of several widths has some 50 for each length of a batch
 
 
 def num_cores() -> int:
@@ -40,3 +41,13 @@ def keep_freed_memory() -> bool:
         return False
     library = ctypes.CDLL(None)
     return bool(library.mallopt(_MMAP_THRESHOLD, _LARGE) and library.mallopt(_TRIM_THRESHOLD, 2 * _LARGE - 1))
+
+
+def keep_compiled_kernels() -> None:
+    """Let oneDNN keep the kernels that it compiles; those who have set its variable know better.
+
+    It compiles one for each shape of a product. Where batches are padded to their longest text, a training meets more
+    shapes than the cache holds by default, and compiles the same ones again and again. The variable is read once, at
+    the process's first product, so this must come before.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KERNELS))

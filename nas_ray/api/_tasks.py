@@ -121,7 +121,7 @@ def predict(
 
     Args:
         model: the folder of a finished fine-tuning, or of one of its models. task, data: as of ``finetune``. out: where
-            prediction files go; beside the model's fine-tuning if None.
+            prediction files go, a folder or a zip file that collects tasks; beside the model's fine-tuning if None.
 
     Returns:
         ``model``, ``task``, ``scores`` of the part *test* if it has labels, and ``files`` for the benchmark's server.

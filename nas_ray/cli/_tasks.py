@@ -139,7 +139,13 @@ def compare(
 @click.argument("model", type=click.Path(path_type=Path))
 @_TASK_OPTION
 @_DATA_OPTION
-@click.option("--to", "out", type=click.Path(path_type=Path), metavar="DIR", help="Where prediction files go.")
+@click.option(
+    "--to",
+    "out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where predictions go: a folder, or a zip file that collects them.",
+)
 @JSON_OPTION
 def predict(model: Path, task: str, data: Path | None, out: Path | None, as_json: bool) -> None:
     """Ask the fine-tuned MODEL (its folder) of a task with the same classes, such as a benchmark's diagnostics."""

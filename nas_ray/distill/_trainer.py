@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from nas_ray._machine import keep_freed_memory
+from nas_ray._machine import keep_compiled_kernels, keep_freed_memory
 from nas_ray.blocks import BlockSupernet
 from nas_ray.distill._config import BlockConfig
 from nas_ray.distill._replicas import ReplicaGroup
@@ -18,6 +18,8 @@ from nas_ray.modeling import NasRayPreTrainedModel
 from nas_ray.space import Path
 
 _BETAS = (0.9, 0.98)
+
+keep_compiled_kernels()  # here, since it is too late after the first product
 
 
 @dataclass(frozen=True)

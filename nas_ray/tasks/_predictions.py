@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray._files import replace_file, write_text
+from nas_ray.errors import TaskError
 from nas_ray.spec import Predictions
 from nas_ray.tasks._answers import SpanAnswer, null_probability
 from nas_ray.tasks._predict import Prediction, answer_text
@@ -43,15 +44,25 @@ def write_null_probabilities(examples: Sequence[Example], answers: Sequence[Span
     write_text(file, json.dumps(found))
 
 
-def write_archive(files: Iterable[Path], archive: Path) -> None:
-    """The zip file that GLUE and SuperGLUE take: the files of all tasks, side by side.
+def add_to_archive(files: Iterable[Path], archive: Path) -> None:
+    """Put ``files`` into the zip file that GLUE and SuperGLUE take, beside those of other tasks that are there.
 
     Raises:
-        OSError: it cannot be written.
+        TaskError: the archive is none. OSError: it cannot be written.
     """
-    with replace_file(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
-        for file in files:
-            packed.writestr(zipfile.ZipInfo(file.name, _DATE), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    try:
+        held = _members(archive) if archive.exists() else {}
+    except zipfile.BadZipFile as error:
+        raise TaskError(f"{archive}: is not a zip file ({error}); accepted: one, or a name that is free.") from error
+    held |= {file.name: file.read_bytes() for file in files}
+    with replace_file(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
+        for name, content in sorted(held.items()):
+            packed.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
+
+
+def _members(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
 
 
 def _said(task: Task, form: Predictions, example: Example, prediction: Prediction) -> Any:

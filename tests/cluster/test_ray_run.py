@@ -78,6 +78,8 @@ def kill_a_block_actor() -> None:
     workers[-1].kill()
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
 def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
     one_core: str, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:

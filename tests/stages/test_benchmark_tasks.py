@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from nas_ray import api
-from nas_ray.errors import ModelError
+from nas_ray.errors import ModelError, TaskError
 from nas_ray.modeling import NasRayForSequenceClassification
 from nas_ray.tasks import catalogue
 from tests.tasks.benchmark_files import data_of, write_all
@@ -72,3 +74,23 @@ def test_cola_has_a_layer_more_and_span_tasks_a_threshold(tuned: Any) -> None:
     assert NasRayForSequenceClassification.from_pretrained(folder).dense is None
     assert tuned("squad")["trainings"][0]["threshold"] == 0
     assert tuned("squad_v2")["trainings"][0]["threshold"] != 0
+
+
+def test_predictions_of_several_tasks_are_collected_in_an_archive(root: Path, tuned: Any, tmp_path: Path) -> None:
+    archive = tmp_path / "glue.zip"
+    for name, model in (("mnli_mismatched", "mnli"), ("ax", "mnli")):
+        found = api.predict(tuned(model)["folder"], name, data=data_of(root, name), out=archive)
+        assert found["files"] == [str(archive)]
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.namelist() == ["AX.tsv", "MNLI-mm.tsv"]
+    archive.write_text("none")
+    with pytest.raises(TaskError, match=r"glue.zip: is not a zip file .* accepted: one, or a name that is free"):
+        api.predict(tuned("mnli")["folder"], "ax", data=data_of(root, "ax"), out=archive)
+
+
+def test_with_the_answers_goes_how_likely_there_is_none(root: Path, tuned: Any, tmp_path: Path) -> None:
+    found = api.predict(tuned("squad_v2")["folder"], "squad_v2", data=data_of(root, "squad_v2"), out=tmp_path)
+    said, odds = (json.loads(Path(file).read_text()) for file in found["files"])
+    assert Path(found["files"][1]).name == "na_prob.json"
+    assert said.keys() == odds.keys()
+    assert all(0 <= value <= 1 for value in odds.values())

@@ -69,7 +69,8 @@ def test_a_disk_that_is_full_in_mid_search_loses_nothing(
 # -- Ctrl-C, twice -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pause", [0.3, pytest.param(1.5, marks=pytest.mark.proof)])
+@pytest.mark.proof
+@pytest.mark.parametrize("pause", [0.3, 1.5])
 def test_an_impatient_ctrl_c_leaves_a_run_that_goes_on(
     pause: float, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:

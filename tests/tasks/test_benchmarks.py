@@ -12,6 +12,7 @@ import pytest
 from nas_ray.spec import Part
 from nas_ray.tasks import (
     Example,
+    add_to_archive,
     catalogue,
     choose_threshold,
     encode,
@@ -21,7 +22,6 @@ from nas_ray.tasks import (
     read_part,
     score,
     span_answers,
-    write_archive,
     write_predictions,
 )
 from tests.tasks.benchmark_files import CONTEXT, ROWS, data_of
@@ -184,9 +184,15 @@ def test_prediction_files(benchmarks: Path, tmp_path: Path) -> None:
         files.append(write_predictions(task, examples, predictions, tmp_path))
         assert files[-1].read_text(encoding="utf-8") == text, name
     names = ["CoLA.tsv", "MNLI-m.tsv", "AX.tsv", "STS-B.tsv", "RTE.tsv"]
-    write_archive(files[:5], tmp_path / "glue.zip")
+    add_to_archive([files[4], files[1]], tmp_path / "glue.zip")
+    stale = tmp_path / "stale" / files[0].name
+    stale.parent.mkdir()
+    stale.write_text("an earlier try")
+    add_to_archive([stale], tmp_path / "glue.zip")
+    add_to_archive([files[0], *files[2:4]], tmp_path / "glue.zip")
     with zipfile.ZipFile(tmp_path / "glue.zip") as archive:
-        assert archive.namelist() == names
+        assert archive.namelist() == sorted(names)
+        assert archive.read("CoLA.tsv").decode() == wanted["cola", (1, 0)]
         assert archive.read("RTE.tsv").decode() == wanted["rte", (1, 0)]
 
 

@@ -26,6 +26,7 @@ from nas_ray.tasks import (
     read_part,
     score,
     span_answers,
+    write_null_probabilities,
     write_predictions,
 )
 
@@ -37,6 +38,8 @@ _HEADS: Mapping[Kind, HeadKind] = {
     "span": "span",
     "token": "token",
 }
+NULL_PROBABILITIES = "na_prob.json"
+"""How likely it is that a question has no answer, as SQuAD 2.0's script takes it beside the answers."""
 _NEEDED: tuple[Part, ...] = ("train", "select", "test")
 
 Scores = NDArray[np.float32]
@@ -155,7 +158,13 @@ class TaskData:
                 whole = len(self.examples[part])
                 say(f"  {cut:,} of {whole:,} examples of {part} are longer than {self.length} tokens and were cut off")
 
-    def write_predictions(self, part: Part, scores: Scores, threshold: float, folder: Path) -> Path:
-        """The file that the benchmark's server takes, of ``scores`` of a part."""
-        said = predict(self.task, self.examples[part], scores, self.rows(part), threshold=threshold)
-        return write_predictions(self.task, self.examples[part], said, folder)
+    def write_predictions(self, part: Part, scores: Scores, threshold: float, folder: Path) -> list[Path]:
+        """What the benchmark's server takes, of ``scores`` of a part; with how likely it is that there is no answer,
+        where that may be."""
+        task, examples, rows = self.task, self.examples[part], self.rows(part)
+        said = predict(task, examples, scores, rows, threshold=threshold)
+        files = [write_predictions(task, examples, said, folder)]
+        if task.answerable:
+            files.append(folder / NULL_PROBABILITIES)
+            write_null_probabilities(examples, span_answers(examples, scores, rows), files[-1])
+        return files

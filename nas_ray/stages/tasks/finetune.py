@@ -157,7 +157,7 @@ class Finetuning:
         model = best.source.load(inputs.head, 0).to(inputs.spec.device)
         scores = task_scores(model, inputs.head.kind, inputs.data.rows("server"), inputs.spec.device)
         folder, threshold = self.folder / PREDICTIONS, best.record["threshold"]
-        return [inputs.data.write_predictions("server", scores, threshold, folder).name]
+        return [file.name for file in inputs.data.write_predictions("server", scores, threshold, folder)]
 
     def _tracker(self) -> Tracker:
         spec, console = self.inputs.spec, self.inputs.console

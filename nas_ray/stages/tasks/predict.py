@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from nas_ray.stages._console import Console
 from nas_ray.stages.tasks._data import TaskData, head_of
 from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.stages.tasks.finetune import PREDICTIONS
-from nas_ray.tasks import Task
+from nas_ray.tasks import Task, add_to_archive
+
+ARCHIVE = ".zip"
+"""Where predictions of several tasks are collected."""
 
 
 def answers(model: TaskModel, task: Task, out: Path | None, console: Console) -> dict[str, Any]:
-    """Scores of the part *test* of ``task``, and the file that the benchmark's server takes, in ``out`` or beside the
-    model's fine-tuning.
+    """Scores of the part *test* of ``task``, and the files that the benchmark's server takes, in ``out`` (a folder,
+    or a zip file, in which they take their places) or beside the model's fine-tuning.
 
     Raises:
         ModelError: the model knows other classes, or cannot say that there is no answer. TaskError: the task has
@@ -46,5 +50,10 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
     folder = out or model.folder.parents[1] / PREDICTIONS
     asked = data.parts[-1]  # what only the server can score, if there is such a part
-    file = data.write_predictions(asked, scores[asked], threshold, folder)
-    return {"model": str(model.folder), "task": task.name, "scores": found, "files": [str(file)]}
+    if folder.suffix == ARCHIVE:
+        with tempfile.TemporaryDirectory() as temporary:
+            add_to_archive(data.write_predictions(asked, scores[asked], threshold, Path(temporary)), folder)
+        files = [folder]
+    else:
+        files = data.write_predictions(asked, scores[asked], threshold, folder)
+    return {"model": str(model.folder), "task": task.name, "scores": found, "files": [str(file) for file in files]}
