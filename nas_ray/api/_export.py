@@ -53,7 +53,7 @@ def export(
     card = read_card(place)
     uri = tracking_uri or _uri_of_run(place, card.run)
     runs = (tracked_as(card.run, retraining_part(card.spec_hash)), card.run)
-    source = find_source_run(uri, card.mlflow_run_id, runs, card.logged_as)  # before minutes are spent
+    source = find_source_run(uri, runs, card.logged_as)  # before minutes are spent
     exported = export_student(place, target, Wanted(format, quantize, sentence), shown.say)
     tags = {
         "nas_ray.run": card.run,

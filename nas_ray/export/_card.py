@@ -196,7 +196,6 @@ def _origin(student: Student) -> str:
         ("maps", card.start),
         ("spec", f"sha256 `{card.spec_hash}`"),
         ("command", f"`{card.command}`"),
-        *([("MLflow run", f"`{card.mlflow_run_id}`")] if card.mlflow_run_id else []),
     ]
     return table(("", ""), rows)
 

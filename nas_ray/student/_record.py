@@ -47,7 +47,6 @@ class StudentCard:
     metrics: Mapping[str, float]
     spec_hash: str
     command: str
-    mlflow_run_id: str | None = field(default=None)
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     """Those that were searched: the best set."""
     trial: str = ""
@@ -89,7 +88,7 @@ def read_card(folder: Path) -> StudentCard:
     return StudentCard(**{**values, "data": tuple(found["data"])})
 
 
-_OPTIONAL = ("mlflow_run_id", "hyperparameters", "trial")
+_OPTIONAL = ("hyperparameters", "trial")
 _TEXTS = ("run", "candidate_id", "arch_id", "teacher", "start", "weights", "preset", "spec_hash", "command", "trial")
 _NUMBERS = ("loss_weights", "costs", "metrics", "hyperparameters")
 
@@ -111,8 +110,6 @@ def _check(file: Path, name: str, value: Any) -> None:
     elif name == "data":
         good = isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
         wanted = "a list of objects"
-    elif name == "mlflow_run_id":
-        good, wanted = value is None or isinstance(value, str), "a text or null"
     if not good:
         raise ModelError(f"{file}: {name} is {json.dumps(value)[:60]}; accepted: {wanted}.")
 

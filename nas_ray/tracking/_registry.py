@@ -30,16 +30,15 @@ class SourceRun:
     artifact_uri: str
 
 
-def find_source_run(uri: str, mlflow_id: str | None, runs: Sequence[str], candidate_id: str) -> SourceRun:
-    """The run ``mlflow_id``, or where it is not known that of candidate ``candidate_id`` in the first of ``runs`` (a
-    retraining, a search) that has it.
+def find_source_run(uri: str, runs: Sequence[str], candidate_id: str) -> SourceRun:
+    """The MLflow run of candidate ``candidate_id`` in the first of ``runs`` (a retraining, a search) that has it.
 
     Raises:
         TrackingError: the store cannot be used, or has no such run.
     """
     check_uri(uri)
     client = client_class()(tracking_uri=uri, registry_uri=uri)
-    found = _asked(uri, lambda: _find(client, mlflow_id, runs, candidate_id))
+    found = _asked(uri, lambda: _find(client, runs, candidate_id))
     if found is None:
         raise TrackingError(
             f"MLflow at {redacted(uri)} has no run of candidate {candidate_id} of {' or '.join(runs)}; send it with "
@@ -60,11 +59,7 @@ def register_export(source: SourceRun, name: str, folder: Path, digest: str, tag
     return _asked(source.uri, lambda: _register(client, source, name, folder, {**tags, _DIGEST: digest}))
 
 
-def _find(
-    client: MlflowClient, mlflow_id: str | None, runs: Sequence[str], candidate_id: str
-) -> tuple[str, str] | None:
-    if mlflow_id is not None:
-        return _place(client.get_run(mlflow_id))
+def _find(client: MlflowClient, runs: Sequence[str], candidate_id: str) -> tuple[str, str] | None:
     experiments = [entry.experiment_id for entry in client.search_experiments()]
     for run in runs:
         query = f"tags.`nas_ray.run` = '{plain(run)}' and tags.`nas_ray.candidate_id` = '{plain(candidate_id)}'"

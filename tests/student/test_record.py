@@ -18,7 +18,7 @@ from tests.tiny_student import CARD, write_student
 def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     CARD.write(tmp_path)
     assert read_card(tmp_path) == CARD
-    card = dataclasses.replace(CARD, mlflow_run_id="0a1b", kind="uniform")
+    card = dataclasses.replace(CARD, trial="0a1b", kind="uniform")
     card.write(tmp_path)
     assert read_card(tmp_path) == card
 
@@ -41,7 +41,7 @@ def test_what_a_later_version_adds_is_left_out(tmp_path: Path) -> None:
         ({"metrics": {"loss": float("nan")}}, r"metrics is .*; accepted: an object of finite numbers"),
         ({"data": {"source": "x"}}, r"data is .*; accepted: a list of objects"),
         ({"latency_key": []}, r"latency_key is \[\]; accepted: an object"),
-        ({"mlflow_run_id": 7}, r"mlflow_run_id is 7; accepted: a text or null"),
+        ({"trial": 7}, r"trial is 7; accepted: a text"),
     ],
 )
 def test_a_wrong_card_is_told(tmp_path: Path, change: dict[str, object], message: str) -> None:

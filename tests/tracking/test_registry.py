@@ -33,8 +33,7 @@ def test_a_version_has_its_candidate_as_source(store: str, tmp_path: Path) -> No
     folder = tmp_path / "export"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"weights")
-    source = find_source_run(store, None, [RUN], "candidate-0")
-    assert find_source_run(store, source.mlflow_id, [], "") == source
+    source = find_source_run(store, [RUN], "candidate-0")
     tags = {"nas_ray.format": "onnx"}
     assert register_export(source, "small model's", folder, "d1" * 32, tags) == "1"
     assert register_export(source, "small model's", folder, "d1" * 32, tags) == "1"
@@ -49,10 +48,8 @@ def test_a_version_has_its_candidate_as_source(store: str, tmp_path: Path) -> No
 
 def test_what_cannot_be_registered_is_told(store: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=rf"no run of candidate c-9 of x or {RUN}; send it with `nas-ray sync`"):
-        find_source_run(store, None, ["x", RUN], "c-9")
-    with pytest.raises(TrackingError, match=r"cannot be used: .*nowhere"):
-        find_source_run(store, "nowhere", [RUN], "candidate-0")
-    source = find_source_run(store, None, [RUN], "candidate-0")
+        find_source_run(store, ["x", RUN], "c-9")
+    source = find_source_run(store, [RUN], "candidate-0")
     with pytest.raises(TrackingError, match="cannot be used"):
         register_export(source, "a/b", tmp_path, "d", {})
 
