@@ -125,8 +125,8 @@ class DistillPlan:
 
     @property
     def key(self) -> str:
-        """Equal for plans that train alike."""
-        values = {name: value for name, value in asdict(self).items() if name != "folder"}
+        """Equal for plans that train alike, wherever they do."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("folder", "device")}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -166,6 +166,11 @@ def check_device(key: str, device: str) -> None:
         raise SpecError("found cuda, torch finds no GPU here; accepted: cpu.", key=key)
 
 
+def device_here(device: str) -> str:
+    """``device``, or ``cpu`` where a driver lacks the GPU that its workers have."""
+    return device if device == "cpu" or _has_gpu() else "cpu"
+
+
 def check_room(folder: Path, size: int, advice: str) -> None:
     """Whether ``size`` bytes can be written below ``folder``, which is made.
 

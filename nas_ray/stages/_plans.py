@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from nas_ray.distill import DistillPlan
+from nas_ray.distill import DistillPlan, FinetuneJudgeConfig, RetrainJudgeConfig
 from nas_ray.spec import Adapt, Retrain
+from nas_ray.stages._checks import device_here
+
+Config = TypeVar("Config", FinetuneJudgeConfig, RetrainJudgeConfig)
 
 
 def distill_plan(spec: Retrain | Adapt, *, seed: int, origin: str, folder: Path) -> DistillPlan:
@@ -24,3 +29,8 @@ def distill_plan(spec: Retrain | Adapt, *, seed: int, origin: str, folder: Path)
         device=spec.device,
         kept=2,
     )
+
+
+def on_driver(config: Config) -> Config:
+    """What workers were given, for a driver that may lack their GPU."""
+    return replace(config, plan=replace(config.plan, device=device_here(config.plan.device)))

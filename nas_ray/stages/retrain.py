@@ -33,7 +33,7 @@ from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
-from nas_ray.stages._plans import distill_plan
+from nas_ray.stages._plans import distill_plan, on_driver
 from nas_ray.stages._retrain_sessions import searching_session, students_session
 from nas_ray.stages._run import Run
 from nas_ray.stages._sessions import best_outcome
@@ -190,7 +190,7 @@ class Retraining:
             from nas_ray.cluster import run_search, take
 
             run_search(session, config, arrays, text, max_concurrent=None, progress=progress, workers=self.spec.workers)
-            return config.build(take(arrays), text)
+            return on_driver(config).build(take(arrays), text)
         finally:
             session.journal.close()
 

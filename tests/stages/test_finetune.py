@@ -24,6 +24,8 @@ from nas_ray.distill import StudentTraining
 from nas_ray.errors import ModelError, SpecError, StageError, TaskError, TeacherError
 from nas_ray.search import Journal
 from nas_ray.stages import Silent, finetune_spec
+from nas_ray.stages._plans import on_driver
+from nas_ray.stages.search import run_local
 from nas_ray.stages.tasks import _augmentation, _inputs
 from nas_ray.stages.tasks import finetune as stage
 from nas_ray.stages.tasks._models import TaskModel
@@ -334,6 +336,28 @@ def test_on_ray_it_is_the_same_and_every_trial_is_a_run(
         assert run.data.metrics["test_accuracy"] == pytest.approx(training["test"]["accuracy"])
         history = client.get_metric_history(run.info.run_id, "select_accuracy")
         assert [point.value for point in history][:2] == pytest.approx(list(training["curve"].values()))
+
+
+def test_a_driver_needs_no_gpu_of_its_own(
+    whole: dict[str, Any], student: str, single: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = []
+
+    def trained_elsewhere(session: Any, config: Any, arrays: Any, *_: Any, progress: Any, **__: Any) -> None:
+        wanted.append(config.device)
+        run_local(session, on_driver(config).build(arrays), progress)
+
+    for name, fake in {
+        "connect": lambda *_: False,
+        "check_storage": lambda _: None,
+        "put": lambda value: value,
+        "run_search": trained_elsewhere,
+    }.items():
+        monkeypatch.setattr(f"nas_ray.cluster.{name}", fake)
+    overrides = (*QUICK, "executor=ray", "device=cuda")
+    found = api.finetune(student, single, overrides=overrides, storage=tmp_path, address="somewhere:6379")
+    assert wanted == ["cuda"]
+    assert same(found, whole)
 
 
 def test_what_mlflow_has_not_heard_is_told_when_asked_again(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nas_ray._files import replace_file
-from nas_ray.distill import OF_TOKENS, DistillPlan, FinetuneJudgeConfig, task_scores
+from nas_ray.distill import OF_TOKENS, DistillPlan, FinetuneJudgeConfig
 from nas_ray.errors import ModelError
 from nas_ray.space import Rung
 from nas_ray.spec import Finetune
@@ -147,11 +147,10 @@ class TaskInputs:
         """What the teacher says of the training rows, as it reads them; computed once and kept."""
         if not file.is_file():
             self.console.say(f"  {teacher.folder} is asked of the training part")
-            source, kind, device = teacher.source, self.head.kind, self.spec.device
             rows = self.data.rows("train")
-            if kind not in OF_TOKENS:
-                rows = self.data.read_by(source, self.data.examples["train"])
-            scores = torch.from_numpy(task_scores(source.load(self.head, 0).to(device), kind, rows, device))
+            if self.head.kind not in OF_TOKENS:
+                rows = self.data.read_by(teacher.source, self.data.examples["train"])
+            scores = torch.from_numpy(teacher.scores(self.head, rows, self.spec.device))
             with replace_file(file) as temporary:
                 save_file({"scores": scores}, temporary)
         return np.asarray(load_file(file)["scores"].numpy())

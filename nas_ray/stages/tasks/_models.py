@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_ray.distill import task_scores
 from nas_ray.errors import ModelError
+from nas_ray.stages._checks import device_here
 from nas_ray.stages._inputs import teacher_content
-from nas_ray.student import ModelSource, find_model
-from nas_ray.tasks import Task
+from nas_ray.stages.tasks._data import Scores
+from nas_ray.student import Head, ModelSource, find_model
+from nas_ray.tasks import Encoded, Task
 
 RECORD = "finetuned.json"
 """What a fine-tuning says of all its models."""
@@ -35,6 +38,11 @@ class TaskModel:
     def content(self) -> str:
         """A hash of its files."""
         return teacher_content(str(self.folder))
+
+    def scores(self, head: Head, rows: Encoded, device: str) -> Scores:
+        """What it says of ``rows``, with a ``head`` as it was trained with; on ``device`` if that is here."""
+        here = device_here(device)
+        return task_scores(self.source.load(head, 0).to(here), head.kind, rows, here)
 
     def check_teaches(self, task: Task) -> None:
         """Refuse a model of another task.

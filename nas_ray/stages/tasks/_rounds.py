@@ -14,7 +14,7 @@ from typing import Any
 
 from nas_ray._files import write_text
 from nas_ray.data import split_of
-from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge, task_scores
+from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge
 from nas_ray.errors import StageError, TaskError
 from nas_ray.search import Candidate, Joint, Point, SearchSession, rooted_common, task_id
 from nas_ray.space import GivenModel, Rung
@@ -190,10 +190,8 @@ class Rounds:
         """With what the teacher says of them."""
         inputs = self.inputs
         assert inputs.teacher is not None, "the loop has one"
-        source = inputs.teacher.source
-        rows, device = inputs.data.read_by(source, examples), inputs.spec.device
-        scores = task_scores(source.load(inputs.head, 0).to(device), inputs.head.kind, rows, device)
-        classes = scores.argmax(1).tolist()
+        rows = inputs.data.read_by(inputs.teacher.source, examples)
+        classes = inputs.teacher.scores(inputs.head, rows, inputs.spec.device).argmax(1).tolist()
         return [replace(example, target=float(number)) for example, number in zip(examples, classes, strict=True)]
 
     def _scorer(self, examples: tuple[Example, ...]) -> Scorer:

@@ -13,6 +13,7 @@ from nas_ray.search import Outcome, SearchSession, Task
 from nas_ray.space import Rung
 from nas_ray.spec import Tracking
 from nas_ray.stages._console import Console
+from nas_ray.stages._plans import on_driver
 from nas_ray.stages._trial import tracking_uri
 from nas_ray.stages.search import run_local
 from nas_ray.tracking import CandidateRecord, MlflowTracker, NullTracker, Tracker, local_artifact_dir
@@ -39,7 +40,7 @@ class Workers:
         folder: Path,
     ) -> FinetuneJudge:
         """All trials of ``session`` to their ends, which every node keeps in ``folder``; a judge that knows them."""
-        judge = config.build([arrays])
+        judge = on_driver(config).build([arrays])
         try:
             if self.is_local:
                 run_local(session, judge, progress)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray._files import write_text
-from nas_ray.distill import task_scores
 from nas_ray.errors import NasRayError, StageError
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
@@ -154,8 +153,7 @@ class Finetuning:
         inputs = self.inputs
         if "server" not in inputs.data.parts:
             return []
-        model = best.source.load(inputs.head, 0).to(inputs.spec.device)
-        scores = task_scores(model, inputs.head.kind, inputs.data.rows("server"), inputs.spec.device)
+        scores = best.scores(inputs.head, inputs.data.rows("server"), inputs.spec.device)
         folder, threshold = self.folder / PREDICTIONS, best.record["threshold"]
         return [file.name for file in inputs.data.write_predictions("server", scores, threshold, folder)]
 

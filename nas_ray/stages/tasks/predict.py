@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas_ray.distill import task_scores
 from nas_ray.errors import ModelError, TaskError
 from nas_ray.stages._console import Console
 from nas_ray.stages.tasks._data import TaskData, head_of
@@ -45,8 +44,8 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
     if not data.parts:
         raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
     data.tell(console.say)
-    loaded, threshold = source.load(head, 0), record["threshold"]
-    scores = {part: task_scores(loaded, known[0], data.rows(part)) for part in data.parts}
+    threshold = record["threshold"]
+    scores = {part: model.scores(head, data.rows(part), "cpu") for part in data.parts}
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
     folder = out or model.folder.parents[1] / PREDICTIONS
     asked = data.parts[-1]  # what only the server can score, if there is such a part
