@@ -26,7 +26,7 @@ from nas_ray.search import Journal
 from nas_ray.stages import Silent, finetune_spec
 from nas_ray.stages._plans import on_driver
 from nas_ray.stages.search import run_local
-from nas_ray.stages.tasks import _augmentation, _inputs
+from nas_ray.stages.tasks import _augmentation, _models
 from nas_ray.stages.tasks import finetune as stage
 from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.tracking import NullTracker
@@ -212,14 +212,14 @@ def test_a_teacher_is_asked_once_and_changes_what_is_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     asked = 0
-    scores = _inputs.task_scores
+    scores = _models.task_scores
 
     def counted(*arguments: Any) -> Any:
         nonlocal asked
         asked += 1
         return scores(*arguments)
 
-    monkeypatch.setattr(_inputs, "task_scores", counted)
+    monkeypatch.setattr(_models, "task_scores", counted)
     options: dict[str, Any] = {"teacher": learned["folder"], "overrides": QUICK, "storage": tmp_path}
     found = api.finetune(student, single, **options)
     kept = load_file(Path(found["folder"]) / "teacher.safetensors")["scores"]
