@@ -17,7 +17,7 @@ from nas_ray.blocks import PathStudent
 from nas_ray.distill import BlockConfig, inherited_arrays
 from nas_ray.measure import Stitcher
 from nas_ray.space import OperationChoice, PathSpace, parse_architecture, teacher_path
-from nas_ray.student import path_config, stitched_model, untrained_model
+from nas_ray.student import path_config, scale_as, stitched_model, untrained_model
 from nas_ray.teacher import Teacher, TeacherBlock, TeacherSource, load_teacher
 
 _SEQUENCES = 8  # of a batch of calibration text
@@ -30,15 +30,17 @@ class Starts:
     bundle: Bundle
 
     def make(self, table: str, model: Model, seed: int) -> Any:
-        """The model as training finds it. From scratch it has the same parts, maps at the seams included."""
+        """The model as training finds it. From scratch it has the same parts, maps at the seams included, and where it
+        ends in none its last layer norm has the teacher's gain and bias."""
         if table == "teacher":
             return self._copied(model) if model.layers else self._stitched(model)
         if model.layers:
-            return untrained_model(self._copied(model).config, seed)
+            return scale_as(untrained_model(self._copied(model).config, seed), self.teacher)
         space = self.space
         frozen = teacher_path(self.teacher.shape, space.num_blocks, space.head_size)
         architecture = parse_architecture(model.arch, space.head_size)
-        return untrained_model(path_config(architecture, self.teacher, "inherit", frozen, space.head_size), seed)
+        config = path_config(architecture, self.teacher, "inherit", frozen, space.head_size)
+        return scale_as(untrained_model(config, seed), self.teacher)
 
     @cached_property
     def space(self) -> PathSpace:

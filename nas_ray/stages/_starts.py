@@ -15,7 +15,7 @@ from nas_ray.space import parse_any
 from nas_ray.spec import Retrain
 from nas_ray.stages._context import Context
 from nas_ray.stages.search import judge_config
-from nas_ray.student import path_config, save_model, stitched_model, untrained_model, with_masked_lm_head
+from nas_ray.student import path_config, save_model, scale_as, stitched_model, untrained_model, with_masked_lm_head
 from nas_ray.teacher import (
     TeacherSource,
     has_masked_lm_head,
@@ -102,7 +102,7 @@ def write_starts(
     if context.is_uniform:
         make = _plain(context, spec.weights)
     else:
-        make = _untrained(context) if spec.weights == "scratch" else _stitched(context, spec.weights)
+        make = _untrained(context, spec) if spec.weights == "scratch" else _stitched(context, spec.weights)
     head: Make = _with_head(context, spec, teacher) if spec.is_masked else lambda encoder: encoder
     for number, row in enumerate(missing, start=1):
         model = make(parse_any(row["arch_id"], context.head_size))
@@ -124,12 +124,13 @@ def _with_head(context: Context, spec: Retrain, teacher: TeacherSource) -> Make:
     return lambda encoder: with_masked_lm_head(encoder, context.spec.seed, theirs)
 
 
-def _untrained(context: Context) -> Make:
+def _untrained(context: Context, retrain: Retrain) -> Make:
     teacher, spec = load_teacher(context.teacher_source, context.space.num_blocks), context.spec
 
     def make(architecture: Any) -> Any:
         start, frozen = spec.supernet.start, context.costs.frozen
-        return untrained_model(path_config(architecture, teacher, start, frozen, context.head_size), spec.seed)
+        model = untrained_model(path_config(architecture, teacher, start, frozen, context.head_size), spec.seed)
+        return scale_as(model, teacher) if retrain.loss_weights["hidden"] else model
 
     return make
 

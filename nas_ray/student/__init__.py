@@ -3,7 +3,7 @@ folder; encoders with a head for a task."""
 
 from nas_ray.student._folder import TOKENIZER_FILES, Student, load_student, read_student
 from nas_ray.student._masked_lm import predictions, with_masked_lm_head
-from nas_ray.student._models import path_config, save_model, stitched_model, untrained_model
+from nas_ray.student._models import path_config, save_model, scale_as, stitched_model, untrained_model
 from nas_ray.student._record import CARD_FILE, StudentCard, read_card
 from nas_ray.student._task_model import Head, HeadKind, ModelSource, backbone_sizes, find_model, task_logits
 from nas_ray.student._words import WordReplacer
@@ -25,6 +25,7 @@ __all__ = [
     "read_card",
     "read_student",
     "save_model",
+    "scale_as",
     "stitched_model",
     "task_logits",
     "untrained_model",

@@ -45,6 +45,21 @@ def untrained_model(config: NasRayConfig, seed: int) -> NasRayModel:
 
 
 @torch.no_grad()
+def scale_as(model: NasRayModel, teacher: Teacher) -> NasRayModel:
+    """Let an untrained ``model`` that ends in a layer norm of the teacher's width say states of the teacher's scale.
+
+    Gain and bias of that norm begin as the teacher's last ones. The learning rate bounds how far a gain moves in a
+    step, so training on hidden states would spend its first thousand steps on a scale that is known. A map in the end
+    begins near 0 and needs no help.
+    """
+    norms = [module for module in model.layers[-1:].modules() if isinstance(module, nn.LayerNorm)]
+    theirs = weights_of(teacher.blocks[-1])[-1].output_norm
+    if norms and norms[-1].normalized_shape == theirs.normalized_shape:
+        norms[-1].load_state_dict(theirs.state_dict())
+    return model
+
+
+@torch.no_grad()
 def stitched_model(student: PathStudent, teacher: Teacher, start: Start, arch_id: str) -> NasRayModel:
     """A model in evaluation mode with the weights of ``student``; outputs are equal within 1e-5 in fp32.
 
