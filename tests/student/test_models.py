@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
 from nas_ray.blocks import PathStudent
-from nas_ray.student import load_student, save_model, stitched_model
+from nas_ray.modeling import NasRayConfig
+from nas_ray.student import load_student, save_model, scale_as, stitched_model, untrained_model
 from nas_ray.teacher import TeacherSource, load_model, load_teacher
 from tests.teacher.conftest import TEACHERS
+
+
+def teacher_of(name: str, folder: Path, gain: float = 1.0) -> TeacherSource:
+    """A tiny teacher of a family, its layer norms with this ``gain``."""
+    kind, config, settings = TEACHERS[name]
+    inner = "hidden_dim" if "hidden_dim" in settings else "intermediate_size"  # a whole multiple, as a path needs it
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)(getattr(transformers, config)(**{**settings, inner: 64}))
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.weight.data.fill_(gain)
+    model.save_pretrained(folder / "teacher")
+    return TeacherSource(str(folder / "teacher"))
 
 
 @pytest.mark.parametrize("name", TEACHERS)
 @torch.no_grad()
 def test_a_copy_of_a_teacher(name: str, tmp_path: Path) -> None:
-    kind, config, settings = TEACHERS[name]
-    inner = "hidden_dim" if "hidden_dim" in settings else "intermediate_size"  # a whole multiple, as a path needs it
-    torch.manual_seed(0)
-    getattr(transformers, kind)(getattr(transformers, config)(**{**settings, inner: 64})).save_pretrained(
-        tmp_path / "teacher"
-    )
-    source = TeacherSource(str(tmp_path / "teacher"))
+    source = teacher_of(name, tmp_path)
     teacher, whole = load_teacher(source, 2), load_model(source)
     student = PathStudent(teacher.embedding, list(teacher.blocks)).eval()
     save_model(stitched_model(student, teacher, "inherit", "copy"), tmp_path / "student")
@@ -34,3 +43,22 @@ def test_a_copy_of_a_teacher(name: str, tmp_path: Path) -> None:
     found, wanted = (encoder(input_ids=ids, attention_mask=mask).last_hidden_state for encoder in (model, whole))
     assert (found - wanted)[mask.bool()].abs().max() < 1e-5
     assert model.config.hidden_size == wanted.shape[-1]
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+@torch.no_grad()
+def test_untrained_it_says_states_of_the_teachers_scale(name: str, tmp_path: Path) -> None:
+    teacher = load_teacher(teacher_of(name, tmp_path, gain=0.3), 2)
+    hidden = teacher.shape.hidden
+    layers: list[dict[str, Any]] = [{"kind": "feed_forward", "width": hidden, "ratio": 1}]
+    ids = torch.randint(3, teacher.shape.vocab_size, (2, 8))
+
+    def scale(layers: list[dict[str, Any]], wanted: bool) -> float:
+        model = untrained_model(NasRayConfig(teacher.shape.vocab_size, 16, hidden, layers), 0)
+        return float((scale_as(model, teacher) if wanted else model)(ids).last_hidden_state.std())
+
+    assert scale(layers, False) == pytest.approx(1.0, rel=0.1)
+    assert scale(layers, True) == pytest.approx(float(teacher.hidden_states(ids)[-1].std()), rel=0.1)
+    mapped = [*layers, {"kind": "map", "before": hidden, "after": 2 * hidden}]
+    for others in (mapped, [*mapped, {"kind": "feed_forward", "width": 2 * hidden, "ratio": 1}], []):
+        assert scale(others, True) == scale(others, False)
