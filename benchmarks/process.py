@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 WAYS = {"memory": ("given back", "kept"), "kernels": ("few", "many")}
 STEPS = {"memory": (5, 30), "kernels": (80, 80)}  # before the clock starts, and then
+_CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _TEXTS, _VOCABULARY = 32, 30522
 
 
@@ -34,6 +35,8 @@ def main() -> None:
     parser.add_argument("--way", help="measure one way in this process")
     chosen = parser.parse_args()
     if chosen.way:
+        if chosen.way not in WAYS[chosen.what]:
+            parser.error(f"found --way {chosen.way}; accepted for {chosen.what}: {' or '.join(WAYS[chosen.what])}")
         print(json.dumps(steps(chosen.what, chosen.way)))
         return
     ratios = []
@@ -49,9 +52,9 @@ def main() -> None:
 def measured(what: str, way: str) -> dict[str, Any]:
     """What a new process finds."""
     command = [sys.executable, __file__, what, "--way", way]
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name != _CAPACITY}
     if way == "few":
-        environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "1024"  # oneDNN's default
+        environment[_CAPACITY] = "1024"  # oneDNN's default
     answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     found: dict[str, Any] = json.loads(answer.splitlines()[-1])
     return found

@@ -35,12 +35,12 @@ class Starts:
         if table == "teacher":
             return self._copied(model) if model.layers else self._stitched(model)
         if model.layers:
-            return scale_as(untrained_model(self._copied(model).config, seed), self.teacher)
+            return self._scaled(untrained_model(self._copied(model).config, seed))
         space = self.space
         frozen = teacher_path(self.teacher.shape, space.num_blocks, space.head_size)
         architecture = parse_architecture(model.arch, space.head_size)
         config = path_config(architecture, self.teacher, "inherit", frozen, space.head_size)
-        return scale_as(untrained_model(config, seed), self.teacher)
+        return self._scaled(untrained_model(config, seed))
 
     @cached_property
     def space(self) -> PathSpace:
@@ -58,6 +58,10 @@ class Starts:
     def teacher(self) -> Teacher:
         """In blocks."""
         return load_teacher(TeacherSource(self.bundle.teacher), self.space.num_blocks)
+
+    def _scaled(self, model: Any) -> Any:
+        scale_as(model, self.teacher)
+        return model
 
     def _copied(self, model: Model) -> Any:
         layers = [layer for block in self.teacher.blocks for layer in block.layers]

@@ -124,7 +124,8 @@ def predict(
             prediction files go, a folder or a zip file that collects tasks; beside the model's fine-tuning if None.
 
     Returns:
-        ``model``, ``task``, ``scores`` of the part *test* if it has labels, and ``files`` for the benchmark's server.
+        ``model``, ``task``, ``scores`` of the part *test* if it has labels, and ``files`` as the benchmark's server
+        takes them, of ``part``: *server*, whose labels only it has, or else *test*.
 
     Raises:
         ModelError: there is no such model, or it knows other classes. TaskError: of the task.

@@ -159,7 +159,7 @@ def predict(model: Path, task: str, data: Path | None, out: Path | None, as_json
     for name, value in found["scores"].items():
         console.say(f"{name:8} {100 * value:.1f}")
     for file in found["files"]:
-        console.say(f"server   {file}")
+        console.say(f"{found['part']:8} {file}")
 
 
 @click.command()

@@ -126,7 +126,7 @@ class DistillPlan:
     @property
     def key(self) -> str:
         """Equal for plans that train alike, wherever they do."""
-        values = {name: value for name, value in asdict(self).items() if name not in ("folder", "device")}
+        values = {name: value for name, value in asdict(replace(self, device="cpu")).items() if name != "folder"}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

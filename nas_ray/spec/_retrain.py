@@ -103,8 +103,9 @@ class Retrain(Frozen):
     """Softens both sides' predictions in `losses.logits`."""
     weights: Weights = "auto"
     """What students start from: `supernet`, stitched and refitted (kind paths); `teacher`, as many of its heads,
-    neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation. `auto`:
-    scratch where the preset says so, else the first that the kind of space has."""
+    neurons and principal dimensions as the student has, refitted; `scratch`, the papers' initialisation (where hidden
+    states are learned, a last layer norm begins with the teacher's gain and bias). `auto`: scratch where the preset
+    says so, else the first that the kind of space has."""
     freeze_embeddings: bool = False
     """Word vectors stay as they are inherited: steps are somewhat shorter, and little text is less learned by heart."""
     teacher: str | None = None

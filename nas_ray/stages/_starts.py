@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nas_ray.errors import SpecError, TeacherError
 from nas_ray.measure import CandidateEvaluator
 from nas_ray.space import parse_any
 from nas_ray.spec import Retrain
+from nas_ray.stages._checks import device_here
 from nas_ray.stages._context import Context
 from nas_ray.stages.search import judge_config
 from nas_ray.student import path_config, save_model, scale_as, stitched_model, untrained_model, with_masked_lm_head
@@ -102,10 +104,13 @@ def write_starts(
     if context.is_uniform:
         make = _plain(context, spec.weights)
     else:
-        make = _untrained(context, spec) if spec.weights == "scratch" else _stitched(context, spec.weights)
+        make = _untrained(context) if spec.weights == "scratch" else _stitched(context, spec.weights)
+    learned = load_teacher(teacher, 1) if spec.weights == "scratch" and spec.loss_weights["hidden"] else None
     head: Make = _with_head(context, spec, teacher) if spec.is_masked else lambda encoder: encoder
     for number, row in enumerate(missing, start=1):
         model = make(parse_any(row["arch_id"], context.head_size))
+        if learned is not None:
+            scale_as(model, learned)
         with replace_folder(folder / row["candidate_id"]) as temporary:
             save_model(head(model), temporary)
         more = sum(weight.numel() for weight in model.parameters()) - int(row["params"])
@@ -124,13 +129,12 @@ def _with_head(context: Context, spec: Retrain, teacher: TeacherSource) -> Make:
     return lambda encoder: with_masked_lm_head(encoder, context.spec.seed, theirs)
 
 
-def _untrained(context: Context, retrain: Retrain) -> Make:
+def _untrained(context: Context) -> Make:
     teacher, spec = load_teacher(context.teacher_source, context.space.num_blocks), context.spec
 
     def make(architecture: Any) -> Any:
         start, frozen = spec.supernet.start, context.costs.frozen
-        model = untrained_model(path_config(architecture, teacher, start, frozen, context.head_size), spec.seed)
-        return scale_as(model, teacher) if retrain.loss_weights["hidden"] else model
+        return untrained_model(path_config(architecture, teacher, start, frozen, context.head_size), spec.seed)
 
     return make
 
@@ -138,7 +142,8 @@ def _untrained(context: Context, retrain: Retrain) -> Make:
 def _stitched(context: Context, weights: str) -> Make:
     """From trained supernets, or from the teacher's weights in them."""
     if weights == "teacher":
-        published = inherited_arrays(context.block_configs(), context.texts.batches, context.texts.counts)
+        blocks = [replace(block, device=device_here(block.device)) for block in context.block_configs()]
+        published = inherited_arrays(blocks, context.texts.batches, context.texts.counts)
     else:
         published = context.published()
         if not context.is_local:

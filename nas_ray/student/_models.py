@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import BertModel
 
 from nas_ray.blocks import PathStudent, layer_of
 from nas_ray.modeling import (
@@ -45,18 +46,18 @@ def untrained_model(config: NasRayConfig, seed: int) -> NasRayModel:
 
 
 @torch.no_grad()
-def scale_as(model: NasRayModel, teacher: Teacher) -> NasRayModel:
+def scale_as(model: NasRayModel | BertModel, teacher: Teacher) -> None:
     """Let an untrained ``model`` that ends in a layer norm of the teacher's width say states of the teacher's scale.
 
     Gain and bias of that norm begin as the teacher's last ones. The learning rate bounds how far a gain moves in a
     step, so training on hidden states would spend its first thousand steps on a scale that is known. A map in the end
     begins near 0 and needs no help.
     """
-    norms = [module for module in model.layers[-1:].modules() if isinstance(module, nn.LayerNorm)]
+    last = model.layers[-1:] if isinstance(model, NasRayModel) else model.encoder.layer[-1:]
+    norms = [module for module in last.modules() if isinstance(module, nn.LayerNorm)]
     theirs = weights_of(teacher.blocks[-1])[-1].output_norm
     if norms and norms[-1].normalized_shape == theirs.normalized_shape:
         norms[-1].load_state_dict(theirs.state_dict())
-    return model
 
 
 @torch.no_grad()

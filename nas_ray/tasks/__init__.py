@@ -6,7 +6,7 @@ from nas_ray.tasks._encode import Encoded, encode
 from nas_ray.tasks._metrics import measure, score
 from nas_ray.tasks._parts import parts_of, read_part
 from nas_ray.tasks._predict import Prediction, predict
-from nas_ray.tasks._predictions import add_to_archive, write_null_probabilities, write_predictions
+from nas_ray.tasks._predictions import add_to_archive, check_archive, write_null_probabilities, write_predictions
 from nas_ray.tasks._task import Example, Task
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Task",
     "add_to_archive",
     "catalogue",
+    "check_archive",
     "choose_threshold",
     "encode",
     "load_task",

@@ -50,19 +50,31 @@ def add_to_archive(files: Iterable[Path], archive: Path) -> None:
     Raises:
         TaskError: the archive is none. OSError: it cannot be written.
     """
-    try:
-        held = _members(archive) if archive.exists() else {}
-    except zipfile.BadZipFile as error:
-        raise TaskError(f"{archive}: is not a zip file ({error}); accepted: one, or a name that is free.") from error
-    held |= {file.name: file.read_bytes() for file in files}
+    held = _members(archive) | {file.name: file.read_bytes() for file in files}
+    archive.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
         for name, content in sorted(held.items()):
             packed.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
 
 
+def check_archive(archive: Path) -> None:
+    """Whether predictions can be put into ``archive``.
+
+    Raises:
+        TaskError: it is there, and is no zip file.
+    """
+    _members(archive)
+
+
 def _members(archive: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(archive) as packed:
-        return {name: packed.read(name) for name in packed.namelist()}
+    if not archive.exists():
+        return {}
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            return {name: packed.read(name) for name in packed.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = "a folder" if archive.is_dir() else error
+        raise TaskError(f"{archive}: is no zip file ({reason}); accepted: one, or a name that is free.") from error
 
 
 def _said(task: Task, form: Predictions, example: Example, prediction: Prediction) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from math import isfinite
 from pathlib import Path
@@ -77,15 +78,26 @@ def test_cola_has_a_layer_more_and_span_tasks_a_threshold(tuned: Any) -> None:
 
 
 def test_predictions_of_several_tasks_are_collected_in_an_archive(root: Path, tuned: Any, tmp_path: Path) -> None:
-    archive = tmp_path / "glue.zip"
+    archive = tmp_path / "new" / "glue.ZIP"
     for name, model in (("mnli_mismatched", "mnli"), ("ax", "mnli")):
         found = api.predict(tuned(model)["folder"], name, data=data_of(root, name), out=archive)
         assert found["files"] == [str(archive)]
     with zipfile.ZipFile(archive) as packed:
         assert packed.namelist() == ["AX.tsv", "MNLI-mm.tsv"]
-    archive.write_text("none")
-    with pytest.raises(TaskError, match=r"glue.zip: is not a zip file .* accepted: one, or a name that is free"):
-        api.predict(tuned("mnli")["folder"], "ax", data=data_of(root, "ax"), out=archive)
+    text, folder = tmp_path / "text.zip", tmp_path / "folder.zip"
+    text.write_text("none")
+    folder.mkdir()
+    for other, what in ((text, "File is not a zip file"), (folder, "a folder")):
+        with pytest.raises(TaskError, match=rf"{other}: is no zip file \({what}\); accepted: one, or a name that is"):
+            api.predict(tuned("mnli")["folder"], "ax", data=data_of(root, "ax"), out=other)
+
+
+def test_an_archive_for_the_server_takes_nothing_else(root: Path, tuned: Any, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data_of(root, "cola"), tmp_path / "CoLA"))
+    (folder / "test.tsv").unlink()
+    assert api.predict(tuned("cola")["folder"], "cola", data=folder, out=tmp_path / "said")["part"] == "test"
+    with pytest.raises(TaskError, match=r"the data lack .*test.*, which the benchmark's server scores; accepted for"):
+        api.predict(tuned("cola")["folder"], "cola", data=folder, out=tmp_path / "glue.zip")
 
 
 def test_with_the_answers_goes_how_likely_there_is_none(root: Path, tuned: Any, tmp_path: Path) -> None:

@@ -341,11 +341,17 @@ def test_on_ray_it_is_the_same_and_every_trial_is_a_run(
 def test_a_driver_needs_no_gpu_of_its_own(
     whole: dict[str, Any], student: str, single: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = []
+    wanted, trained = [], StudentTraining.advance
 
     def trained_elsewhere(session: Any, config: Any, arrays: Any, *_: Any, progress: Any, **__: Any) -> None:
-        wanted.append(config.device)
+        wanted.append(config)
         run_local(session, on_driver(config).build(arrays), progress)
+        monkeypatch.setattr(StudentTraining, "advance", not_here)
+
+    def not_here(self: StudentTraining, to: int) -> None:
+        assert self.step == to, "a driver reads what its workers have trained"
+
+    monkeypatch.setattr("nas_ray.stages._checks._has_gpu", lambda: False)
 
     for name, fake in {
         "connect": lambda *_: False,
@@ -356,8 +362,12 @@ def test_a_driver_needs_no_gpu_of_its_own(
         monkeypatch.setattr(f"nas_ray.cluster.{name}", fake)
     overrides = (*QUICK, "executor=ray", "device=cuda")
     found = api.finetune(student, single, overrides=overrides, storage=tmp_path, address="somewhere:6379")
-    assert wanted == ["cuda"]
+    monkeypatch.setattr(StudentTraining, "advance", trained)
+    assert [config.device for config in wanted] == ["cuda"]
+    assert wanted[0].plan.key == on_driver(wanted[0]).plan.key  # the driver goes on from what a GPU has trained
     assert same(found, whole)
+    with pytest.raises(SpecError, match="device: found cuda, torch finds no GPU here; accepted: cpu"):
+        api.finetune(student, single, overrides=(*QUICK, "device=cuda"), storage=tmp_path, address="somewhere:6379")
 
 
 def test_what_mlflow_has_not_heard_is_told_when_asked_again(

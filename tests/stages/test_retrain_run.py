@@ -124,6 +124,29 @@ def test_from_scratch_it_learns_from_the_papers_initialisation(run: Path) -> Non
     assert 0.015 < float(AutoModel.from_pretrained(start).embedding.words.weight.detach().std()) < 0.025
 
 
+def test_from_scratch_hidden_states_begin_at_the_scale_of_who_teaches_them(
+    run: Path, tmp_path: Path, tiny_teacher_dir: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_teacher_dir, tmp_path / "other"))
+    teacher = AutoModel.from_pretrained(other)
+    norm = teacher.encoder.layer[-1].output.LayerNorm
+    torch.nn.init.normal_(norm.weight, 0.3, 0.1)
+    torch.nn.init.normal_(norm.bias)
+    teacher.save_pretrained(other)
+    space = Run.open(run).space
+    wide = next(
+        a
+        for seed in range(99)
+        if (a := space.sample(np.random.default_rng(seed))).paths[-1].width == teacher.config.hidden_size
+    )
+    settings = (*QUICK, "weights=scratch", f"teacher={other}", "steps=2", "judged=1")
+    for hidden, expected in (("1", True), ("0", False)):
+        (student,) = api.retrain(run, candidates=[wide.arch_id], overrides=(*settings, f"losses.hidden={hidden}"))
+        start = Path(student["folder"]).parents[1] / "starts" / student["candidate_id"]
+        last = [m for m in AutoModel.from_pretrained(start).modules() if isinstance(m, torch.nn.LayerNorm)][-1]
+        assert (last.weight.equal(norm.weight) and last.bias.equal(norm.bias)) == expected
+
+
 def test_from_the_teachers_weights_an_architecture_that_was_no_candidate(run: Path) -> None:
     known = {row["arch_id"] for row in candidates_of(run)}
     space = Run.open(run).space

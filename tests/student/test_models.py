@@ -10,14 +10,14 @@ import torch
 import transformers
 
 from nas_ray.blocks import PathStudent
-from nas_ray.modeling import NasRayConfig
+from nas_ray.modeling import NasRayConfig, NasRayModel
 from nas_ray.student import load_student, save_model, scale_as, stitched_model, untrained_model
 from nas_ray.teacher import TeacherSource, load_model, load_teacher
 from tests.teacher.conftest import TEACHERS
 
 
-def teacher_of(name: str, folder: Path, gain: float = 1.0) -> TeacherSource:
-    """A tiny teacher of a family, its layer norms with this ``gain``."""
+def teacher_of(name: str, folder: Path, gain: float = 1.0, bias: float = 0.0) -> TeacherSource:
+    """A tiny teacher of a family, its layer norms with this ``gain`` and ``bias``."""
     kind, config, settings = TEACHERS[name]
     inner = "hidden_dim" if "hidden_dim" in settings else "intermediate_size"  # a whole multiple, as a path needs it
     torch.manual_seed(0)
@@ -25,6 +25,7 @@ def teacher_of(name: str, folder: Path, gain: float = 1.0) -> TeacherSource:
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.weight.data.fill_(gain)
+            module.bias.data.fill_(bias)
     model.save_pretrained(folder / "teacher")
     return TeacherSource(str(folder / "teacher"))
 
@@ -48,17 +49,33 @@ def test_a_copy_of_a_teacher(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TEACHERS)
 @torch.no_grad()
 def test_untrained_it_says_states_of_the_teachers_scale(name: str, tmp_path: Path) -> None:
-    teacher = load_teacher(teacher_of(name, tmp_path, gain=0.3), 2)
+    teacher = load_teacher(teacher_of(name, tmp_path, gain=0.3, bias=0.5), 2)
     hidden = teacher.shape.hidden
     layers: list[dict[str, Any]] = [{"kind": "feed_forward", "width": hidden, "ratio": 1}]
     ids = torch.randint(3, teacher.shape.vocab_size, (2, 8))
 
-    def scale(layers: list[dict[str, Any]], wanted: bool) -> float:
-        model = untrained_model(NasRayConfig(teacher.shape.vocab_size, 16, hidden, layers), 0)
-        return float((scale_as(model, teacher) if wanted else model)(ids).last_hidden_state.std())
+    def states(model: Any, wanted: bool) -> tuple[float, float]:
+        if wanted:
+            scale_as(model, teacher)
+        found = model.eval()(ids).last_hidden_state
+        return float(found.std()), float(found.mean())
 
-    assert scale(layers, False) == pytest.approx(1.0, rel=0.1)
-    assert scale(layers, True) == pytest.approx(float(teacher.hidden_states(ids)[-1].std()), rel=0.1)
+    def path(layers: list[dict[str, Any]]) -> NasRayModel:
+        return untrained_model(NasRayConfig(teacher.shape.vocab_size, 16, hidden, layers), 0)
+
+    def plain(width: int) -> transformers.BertModel:
+        torch.manual_seed(0)
+        config = transformers.BertConfig(
+            teacher.shape.vocab_size, width, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+        )
+        return transformers.BertModel(config, add_pooling_layer=False)
+
+    theirs = teacher.hidden_states(ids)[-1]
+    wanted = pytest.approx((float(theirs.std()), float(theirs.mean())), rel=0.1)
+    for make in (lambda: path(layers), lambda: plain(hidden)):
+        assert states(make(), False) == (pytest.approx(1.0, rel=0.1), pytest.approx(0.0, abs=1e-6))
+        assert states(make(), True) == wanted
     mapped = [*layers, {"kind": "map", "before": hidden, "after": 2 * hidden}]
-    for others in (mapped, [*mapped, {"kind": "feed_forward", "width": 2 * hidden, "ratio": 1}], []):
-        assert scale(others, True) == scale(others, False)
+    wider = [*mapped, {"kind": "feed_forward", "width": 2 * hidden, "ratio": 1}]
+    for other in (lambda: path(mapped), lambda: path(wider), lambda: path([]), lambda: plain(2 * hidden)):
+        assert states(other(), True) == states(other(), False)

@@ -31,6 +31,11 @@ class Workers:
     console: Console
     _owns: bool = field(default=False, init=False)
 
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether a cluster that is joined may have what this machine lacks."""
+        return self.address is not None and not self.is_local
+
     def run(
         self,
         session: SearchSession,
@@ -40,7 +45,7 @@ class Workers:
         folder: Path,
     ) -> FinetuneJudge:
         """All trials of ``session`` to their ends, which every node keeps in ``folder``; a judge that knows them."""
-        judge = on_driver(config).build([arrays])
+        judge = (config if self.is_local else on_driver(config)).build([arrays])
         try:
             if self.is_local:
                 run_local(session, judge, progress)

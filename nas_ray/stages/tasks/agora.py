@@ -91,7 +91,7 @@ class Looping:
             )
         if inputs.teacher is None:
             raise ModelError("a teacher labels new examples, and none is named; accepted: --teacher DIR, fine-tuned.")
-        if self.workers.address is None:
+        if not self.workers.are_elsewhere:
             check_device("training.device", inputs.spec.device)
         inputs.check()
         metric, known = inputs.task.metrics[0], inputs.teacher.record["select"]

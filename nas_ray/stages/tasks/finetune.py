@@ -43,7 +43,7 @@ class Finetuning:
             RunError: another process is at it. StageError: a training failed; its last good checkpoint stays, the same
                 call goes on from there.
         """
-        if self.workers.address is None:
+        if not self.workers.are_elsewhere:
             check_device("device", self.inputs.spec.device)
         self.inputs.check()
         say = self.inputs.console.say

@@ -12,7 +12,7 @@ from nas_ray.stages._console import Console
 from nas_ray.stages.tasks._data import TaskData, head_of
 from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.stages.tasks.finetune import PREDICTIONS
-from nas_ray.tasks import Task, add_to_archive
+from nas_ray.tasks import Task, add_to_archive, check_archive
 
 ARCHIVE = ".zip"
 """Where predictions of several tasks are collected."""
@@ -24,7 +24,7 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
 
     Raises:
         ModelError: the model knows other classes, or cannot say that there is no answer. TaskError: the task has
-            neither part.
+            neither part, or an archive cannot take what there is.
     """
     known = (head_of(task).kind, list(task.classes))
     if known[1] != model.record["classes"] or task.kind != model.record["kind"]:
@@ -43,16 +43,27 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
     data = TaskData(task, source.tokenizer(), source.num_positions, record["max_length"], ("test", "server"))
     if not data.parts:
         raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
+    asked = data.parts[-1]  # what only the server can score, if there is such a part
+    folder = out or model.folder.parents[1] / PREDICTIONS
+    packed = folder.suffix.lower() == ARCHIVE
+    if packed:
+        check_archive(folder)
+        if asked == "test" and "server" in task.files:
+            raise TaskError(
+                f"task '{task.name}': the data lack {' or '.join(task.files['server'])}, which the benchmark's server "
+                f"scores; accepted for {folder.name}: data with that file."
+            )
     data.tell(console.say)
     threshold = record["threshold"]
     scores = {part: model.scores(head, data.rows(part), "cpu") for part in data.parts}
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
-    folder = out or model.folder.parents[1] / PREDICTIONS
-    asked = data.parts[-1]  # what only the server can score, if there is such a part
-    if folder.suffix == ARCHIVE:
+    if packed:
         with tempfile.TemporaryDirectory() as temporary:
             add_to_archive(data.write_predictions(asked, scores[asked], threshold, Path(temporary)), folder)
         files = [folder]
     else:
         files = data.write_predictions(asked, scores[asked], threshold, folder)
-    return {"model": str(model.folder), "task": task.name, "scores": found, "files": [str(file) for file in files]}
+    return {
+        "model": str(model.folder), "task": task.name, "scores": found, "part": asked,
+        "files": [str(file) for file in files],
+    }  # fmt: skip
