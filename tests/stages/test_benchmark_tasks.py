@@ -93,8 +93,8 @@ def test_predictions_of_several_tasks_are_collected_in_an_archive(root: Path, tu
 
 
 def test_an_archive_for_the_server_takes_nothing_else(root: Path, tuned: Any, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(data_of(root, "cola"), tmp_path / "CoLA"))
-    (folder / "test.tsv").unlink()
+    folder = Path(shutil.copytree(data_of(root, "cola"), tmp_path / "GLUE"))
+    (folder / "CoLA" / "test.tsv").unlink()
     assert api.predict(tuned("cola")["folder"], "cola", data=folder, out=tmp_path / "said")["part"] == "test"
     with pytest.raises(TaskError, match=r"the data lack .*test.*, which the benchmark's server scores; accepted for"):
         api.predict(tuned("cola")["folder"], "cola", data=folder, out=tmp_path / "glue.zip")

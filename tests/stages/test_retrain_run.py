@@ -124,29 +124,6 @@ def test_from_scratch_it_learns_from_the_papers_initialisation(run: Path) -> Non
     assert 0.015 < float(AutoModel.from_pretrained(start).embedding.words.weight.detach().std()) < 0.025
 
 
-def test_from_scratch_hidden_states_begin_at_the_scale_of_who_teaches_them(
-    run: Path, tmp_path: Path, tiny_teacher_dir: Path
-) -> None:
-    other = Path(shutil.copytree(tiny_teacher_dir, tmp_path / "other"))
-    teacher = AutoModel.from_pretrained(other)
-    norm = teacher.encoder.layer[-1].output.LayerNorm
-    torch.nn.init.normal_(norm.weight, 0.3, 0.1)
-    torch.nn.init.normal_(norm.bias)
-    teacher.save_pretrained(other)
-    space = Run.open(run).space
-    wide = next(
-        a
-        for seed in range(99)
-        if (a := space.sample(np.random.default_rng(seed))).paths[-1].width == teacher.config.hidden_size
-    )
-    settings = (*QUICK, "weights=scratch", f"teacher={other}", "steps=2", "judged=1")
-    for hidden, expected in (("1", True), ("0", False)):
-        (student,) = api.retrain(run, candidates=[wide.arch_id], overrides=(*settings, f"losses.hidden={hidden}"))
-        start = Path(student["folder"]).parents[1] / "starts" / student["candidate_id"]
-        last = [m for m in AutoModel.from_pretrained(start).modules() if isinstance(m, torch.nn.LayerNorm)][-1]
-        assert (last.weight.equal(norm.weight) and last.bias.equal(norm.bias)) == expected
-
-
 def test_from_the_teachers_weights_an_architecture_that_was_no_candidate(run: Path) -> None:
     known = {row["arch_id"] for row in candidates_of(run)}
     space = Run.open(run).space
@@ -294,9 +271,35 @@ def test_a_candidate_of_a_joint_search_is_trained_by_the_settings_of_its_retrain
     assert api.retrain(run, candidates=[student["candidate_id"]], overrides=QUICK) == [student]
 
 
-def test_weights_beyond_the_costs_are_told(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
-    trial = write_trial(tmp_path, tiny_teacher_dir, tiny_text_file, supernet={"start": "scratch"})
-    run = api.search(str(trial), storage=tmp_path / "runs").folder
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path, tiny_text_file: Path) -> Path:
+    """A run whose students have maps only where widths differ."""
+    folder = tmp_path_factory.mktemp("scratch")
+    trial = write_trial(folder, tiny_teacher_dir, tiny_text_file, supernet={"start": "scratch"})
+    return api.search(str(trial), storage=folder / "runs").folder
+
+
+def test_from_scratch_hidden_states_begin_at_the_scale_of_who_teaches_them(
+    scratch: Path, tmp_path: Path, tiny_teacher_dir: Path
+) -> None:
+    other = Path(shutil.copytree(tiny_teacher_dir, tmp_path / "other"))
+    teacher = AutoModel.from_pretrained(other)
+    theirs = teacher.encoder.layer[-1].output.LayerNorm
+    torch.nn.init.normal_(theirs.weight, 0.3, 0.1)
+    torch.nn.init.normal_(theirs.bias)
+    teacher.save_pretrained(other)
+    drawn = map(Run.open(scratch).space.sample, map(np.random.default_rng, range(99)))
+    wide = next(found.arch_id for found in drawn if found.paths[-1].width == 64)
+    settings = (*QUICK, "weights=scratch", f"teacher={other}")
+    for weights, expected in ((("losses.embedding=0",), True), (("losses.hidden=0",), False)):
+        (student,) = api.retrain(scratch, candidates=[wide], overrides=(*settings, *weights))
+        start = AutoModel.from_pretrained(Path(student["folder"]).parents[1] / "starts" / student["candidate_id"])
+        last = [module for module in start.layers.modules() if isinstance(module, torch.nn.LayerNorm)][-1]
+        assert (last.weight.equal(theirs.weight) and last.bias.equal(theirs.bias)) == expected
+
+
+def test_weights_beyond_the_costs_are_told(scratch: Path) -> None:
+    run = scratch
     row = api.front(run)["candidates"][0]
     said: list[str] = []
 

@@ -66,7 +66,11 @@ def test_untrained_it_says_states_of_the_teachers_scale(name: str, tmp_path: Pat
     def plain(width: int) -> transformers.BertModel:
         torch.manual_seed(0)
         config = transformers.BertConfig(
-            teacher.shape.vocab_size, width, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+            vocab_size=teacher.shape.vocab_size,
+            hidden_size=width,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
         )
         return transformers.BertModel(config, add_pooling_layer=False)
 
