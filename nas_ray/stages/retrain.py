@@ -33,7 +33,7 @@ from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
-from nas_ray.stages._plans import distill_plan, on_driver
+from nas_ray.stages._plans import at_its_end, distill_plan, on_driver
 from nas_ray.stages._retrain_sessions import searching_session, students_session
 from nas_ray.stages._run import Run
 from nas_ray.stages._sessions import best_outcome
@@ -110,7 +110,7 @@ class Retraining:
             if outcome.status == "completed":
                 task = outcome.task
                 student = judge.begin(Assignment(task.candidate_id, row["arch_id"], task.hyperparameters))
-                self._write_model(row, student.trained(), outcome)
+                self._write_model(row, at_its_end(student, self.context.console.say), outcome)
         return [outcome for outcome in outcomes if outcome.status != "completed"]
 
     def _trained(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:

@@ -189,6 +189,18 @@ def test_interrupted_at_every_judgement_it_ends_as_if_undisturbed(
     assert same(found, whole)
 
 
+def test_without_a_last_checkpoint_what_is_missing_is_trained_again_and_told(
+    whole: dict[str, Any], student: str, single: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StudentTraining, "_save", lambda _: None)  # as if no disk could take it
+    heard = Heard()
+    found = api.finetune(student, single, overrides=QUICK, storage=tmp_path, console=heard)
+    steps = found["steps"]
+    again = [line for line in heard.lines if f"its last checkpoint is of step 0 of {steps}; what is missing" in line]
+    assert len(again) == len(found["trainings"])
+    assert same(found, whole)
+
+
 def test_killed_in_another_process_it_goes_on_here_as_if_undisturbed(
     whole: dict[str, Any], student: str, single: str, tmp_path: Path
 ) -> None:

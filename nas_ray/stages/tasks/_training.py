@@ -14,6 +14,7 @@ from nas_ray.distill import Assignment, FinetunedModel, FinetuneJudge, steps_don
 from nas_ray.errors import StageError
 from nas_ray.search import Candidate, Joint, Outcome, Point, SearchSession, task_id
 from nas_ray.space import GivenModel
+from nas_ray.stages._plans import at_its_end
 from nas_ray.stages._sessions import best_outcome, listed_session, sets_session
 from nas_ray.stages.tasks._inputs import TaskInputs
 from nas_ray.stages.tasks._models import MODEL_RECORD, TaskModel, read_record
@@ -139,7 +140,7 @@ class TaskTraining:
         folder, trial = self.folder / MODELS / name, outcome.task
         if not (folder / MODEL_RECORD).is_file():
             assignment = Assignment(trial.candidate_id, trial.architecture.arch_id, trial.hyperparameters)
-            model = judge.begin(assignment).trained()
+            model = at_its_end(judge.begin(assignment), self.inputs.console.say)
             keep_model(self.inputs, model, folder, self._scores(model, origin, outcome))
         found = TaskModel(folder, read_record(folder / MODEL_RECORD))
         metrics = {f"{p}_{name}": value for p in ("select", "test") for name, value in found.record[p].items()}
