@@ -10,7 +10,7 @@ from pathlib import Path
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # glibc's malloc.h
 _LARGE = 2**30
-_KERNELS = 16384  # oneDNN keeps 1,024 by default; a model of several widths has some 50 for each length of a batch
+_KERNELS = 4096  # of some 0.3 MB; oneDNN keeps 1,024, a model of several widths has about 50 for each length of a batch
 
 
 def num_cores() -> int:
