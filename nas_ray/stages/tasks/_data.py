@@ -38,9 +38,8 @@ _HEADS: Mapping[Kind, HeadKind] = {
     "span": "span",
     "token": "token",
 }
-NULL_PROBABILITIES = "na_prob.json"
-"""How likely it is that a question has no answer, as SQuAD 2.0's script takes it beside the answers."""
 _NEEDED: tuple[Part, ...] = ("train", "select", "test")
+_NULL_PROBABILITIES = "na_prob.json"  # SQuAD 2.0's script takes it beside the answers
 
 Scores = NDArray[np.float32]
 
@@ -165,6 +164,6 @@ class TaskData:
         said = predict(task, examples, scores, rows, threshold=threshold)
         files = [write_predictions(task, examples, said, folder)]
         if task.answerable:
-            files.append(folder / NULL_PROBABILITIES)
+            files.append(folder / _NULL_PROBABILITIES)
             write_null_probabilities(examples, span_answers(examples, scores, rows), files[-1])
         return files
