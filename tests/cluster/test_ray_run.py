@@ -143,10 +143,18 @@ def assert_mlflow(storage: Path, run: Path) -> None:
     assert {r.data.tags["nas_ray.candidate_id"] for r in front} == {row["candidate_id"] for row in found}
 
 
+def test_killed_while_searching_it_goes_on(tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path) -> None:
+    storage = tmp_path / "a folder with spaces"
+    trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, cluster=RAY, supernet={"steps": 4})
+    suggested = killed_while_searching(start(storage, "search", trial, "--storage", storage), storage)
+    assert_goes_on(storage, suggested)
+
+
+@pytest.mark.proof
 def test_killed_while_training_and_while_searching_then_interrupted(
     tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:
-    storage = tmp_path / "a folder with spaces"
+    storage = tmp_path / "runs"
     trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, cluster=RAY, supernet={"steps": 60})
     log = storage / "log.txt"
     process = start(storage, "search", trial, "--storage", storage)
@@ -156,19 +164,26 @@ def test_killed_while_training_and_while_searching_then_interrupted(
     run = run_folder(storage)
     assert json.loads(nas_ray("status", run, "--json").stdout)["stages"]["supernet"] is None
 
-    process = start(storage, "resume", run)
-    wait_for(lambda: any(r["kind"] == "done" for r in journal(storage)), process, log)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    suggested = [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"]
+    suggested = killed_while_searching(start(storage, "resume", run), storage)
     before = sum(r["kind"] == "done" for r in journal(storage))
-
     process = start(storage, "resume", run)
     wait_for(lambda: sum(r["kind"] == "done" for r in journal(storage)) > before, process, log)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=200) == 130, log.read_text()
     assert "go on with: nas-ray resume" in log.read_text()
+    assert_goes_on(storage, suggested)
 
+
+def killed_while_searching(process: subprocess.Popen[str], storage: Path) -> list[object]:
+    """What had been suggested when the driver was killed, a candidate being done."""
+    wait_for(lambda: any(r["kind"] == "done" for r in journal(storage)), process, storage / "log.txt")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"]
+
+
+def assert_goes_on(storage: Path, suggested: list[object]) -> None:
+    run = run_folder(storage)
     result = nas_ray("resume", run)
     assert result.returncode == 0, result.stderr + result.stdout
     assert_complete(run)

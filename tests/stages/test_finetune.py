@@ -321,6 +321,22 @@ def test_a_search_reports_both_sets_over_all_seeds_and_is_the_same_when_interrup
     assert same(api.finetune(student, single, overrides=SEARCH, storage=tmp_path / "b"), found)
 
 
+def test_steps_of_half_the_examples_are_twice_as_many_and_half_as_long(
+    student: str, single: str, tmp_path: Path
+) -> None:
+    class Progress(Silent):
+        far: tuple[float, float] = (0, 0)
+
+        def progress(self, done: float, total: float, unit: str, note: str = "") -> None:
+            self.far = (done, total)
+
+    console = Progress()
+    halves = (*QUICK, "seeds=1", "search={trials: 2}", "search.sequences=[8]")
+    found = api.finetune(student, single, overrides=halves, storage=tmp_path, console=console)
+    assert found["steps"] == 40
+    assert console.far == (40, 40)  # 20 of the settings, and the best set's as many of theirs
+
+
 # -- on Ray, in MLflow, at the command line ----------------------------------------------------------------------------
 
 

@@ -150,7 +150,7 @@ class TaskInputs:
             rows = self.data.rows("train")
             if self.head.kind not in OF_TOKENS:
                 rows = self.data.read_by(teacher.source, self.data.examples["train"])
-            scores = torch.from_numpy(teacher.scores(self.head, rows, self.spec.device))
+            (scores,) = teacher.scores(self.head, [rows], self.spec.device)
             with replace_file(file) as temporary:
-                save_file({"scores": scores}, temporary)
+                save_file({"scores": torch.from_numpy(scores)}, temporary)
         return np.asarray(load_file(file)["scores"].numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,12 @@ class TaskModel:
         """A hash of its files."""
         return teacher_content(str(self.folder))
 
-    def scores(self, head: Head, rows: Encoded, device: str) -> Scores:
-        """What it says of ``rows``, with a ``head`` as it was trained with; on ``device`` if that is here."""
+    def scores(self, head: Head, parts: Iterable[Encoded], device: str) -> list[Scores]:
+        """What it says of the rows of each of ``parts``, with a ``head`` as it was trained with; on ``device`` if that
+        is here."""
         here = device_here(device)
-        return task_scores(self.source.load(head, 0).to(here), head.kind, rows, here)
+        model = self.source.load(head, 0).to(here)
+        return [task_scores(model, head.kind, rows, here) for rows in parts]
 
     def check_teaches(self, task: Task) -> None:
         """Refuse a model of another task.

@@ -191,7 +191,8 @@ class Rounds:
         inputs = self.inputs
         assert inputs.teacher is not None, "the loop has one"
         rows = inputs.data.read_by(inputs.teacher.source, examples)
-        classes = inputs.teacher.scores(inputs.head, rows, inputs.spec.device).argmax(1).tolist()
+        (scores,) = inputs.teacher.scores(inputs.head, [rows], inputs.spec.device)
+        classes = scores.argmax(1).tolist()
         return [replace(example, target=float(number)) for example, number in zip(examples, classes, strict=True)]
 
     def _scorer(self, examples: tuple[Example, ...]) -> Scorer:

@@ -114,9 +114,11 @@ class TaskTraining:
         return [self._finished(judge, *at, outcome) for at, outcome in outcomes.items()]
 
     def _steps(self, outcome: Outcome) -> int:
-        """How far a training is: what it was judged at, or what it says."""
+        """How far a training is, in steps of the settings: what it was judged at, or what it says."""
         judged = 0 if outcome.rung is None else self.inputs.ladder[outcome.rung].budget
-        return max(judged, steps_done(self.folder / CHECKPOINTS, outcome.task.candidate_id))
+        usual = self.inputs.spec.sequences
+        own = int(outcome.task.hyperparameters.get("sequences", usual))
+        return max(judged, steps_done(self.folder / CHECKPOINTS, outcome.task.candidate_id) * own // usual)
 
     @property
     def _metric(self) -> str:

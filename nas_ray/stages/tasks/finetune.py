@@ -139,7 +139,7 @@ class Finetuning:
             "teacher": None if inputs.teacher is None else str(inputs.teacher.folder),
             "start": None if inputs.start is None else str(inputs.start.folder),
             "settings": spec.model_dump(mode="json"),
-            "steps": inputs.ladder[-1].budget,
+            "steps": max(map(int, best.record["curve"])),
             "tokens": round(per_unit * inputs.ladder[-1].budget * spec.sequences),
             "best": best.folder.name,
             **_trainings(reported),
@@ -153,7 +153,7 @@ class Finetuning:
         inputs = self.inputs
         if "server" not in inputs.data.parts:
             return []
-        scores = best.scores(inputs.head, inputs.data.rows("server"), inputs.spec.device)
+        (scores,) = best.scores(inputs.head, [inputs.data.rows("server")], inputs.spec.device)
         folder, threshold = self.folder / PREDICTIONS, best.record["threshold"]
         return [file.name for file in inputs.data.write_predictions("server", scores, threshold, folder)]
 

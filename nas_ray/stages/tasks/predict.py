@@ -55,7 +55,7 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
             )
     data.tell(console.say)
     threshold = record["threshold"]
-    scores = {part: model.scores(head, data.rows(part), "cpu") for part in data.parts}
+    scores = dict(zip(data.parts, model.scores(head, map(data.rows, data.parts), "cpu"), strict=True))
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
     if packed:
         with tempfile.TemporaryDirectory() as temporary:
