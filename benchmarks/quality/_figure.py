@@ -23,10 +23,12 @@ def draw(results: Results, file: Path) -> None:
     figure, axes = pyplot.subplots(len(TABLES), len(shown), figsize=(11, 7.5), sharex=True, squeeze=False)
     for row, table in zip(axes, TABLES, strict=True):
         for axis, measure in zip(row, shown, strict=True):
-            for size in range(len(arms.sizes)):
-                for model, seed in results.runs(table, size, RANDOM):
-                    value = results.draws(table, measure.key, model, seed)[0]
-                    axis.plot(_size(results, model), value, ".", color="0.7")
+            dots = [
+                (_size(results, model), results.draws(table, measure.key, model, seed)[0])
+                for size in range(len(arms.sizes))
+                for model, seed in results.runs(table, size, RANDOM)
+            ]
+            axis.plot(*zip(*dots, strict=True) if dots else ([], []), ".", color="0.7", label=RANDOM)
             for arm, mark in _MARKS.items():
                 points = [
                     (_size(results, arms.of(size, arm)[0]), value)
