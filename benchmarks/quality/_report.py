@@ -116,7 +116,7 @@ def _differences(arms: Arms, results: Results, table: str) -> Iterable[str]:
 
 
 def _places(arms: Arms, results: Results, table: str) -> Iterable[str]:
-    yield "\nPlace among the random architectures of a size, trained on the same texts in the same order:\n"
+    yield "\nPlace of the first seed among the random architectures of a size, same texts in the same order:\n"
     yield _row("measure", "arm", *arms.sizes)
     yield _rule(2 + len(arms.sizes))
     for measure in MEASURES:

@@ -78,6 +78,24 @@ def kill_a_block_actor() -> None:
     workers[-1].kill()
 
 
+def killed_while_searching(process: subprocess.Popen[str], storage: Path) -> list[object]:
+    """What had been suggested when the driver was killed, a candidate being done."""
+    wait_for(lambda: any(r["kind"] == "done" for r in journal(storage)), process, storage / "log.txt")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert sum(r["kind"] == "done" for r in journal(storage)) < CANDIDATES, "the search is over, this proves nothing"
+    return [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"]
+
+
+def assert_goes_on(storage: Path, suggested: list[object]) -> None:
+    """``nas-ray resume`` ends the only run, with what had been ``suggested`` first."""
+    run = run_folder(storage)
+    result = nas_ray("resume", run)
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert_complete(run)
+    assert [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"][: len(suggested)] == suggested
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
@@ -172,19 +190,3 @@ def test_killed_while_training_and_while_searching_then_interrupted(
     assert process.wait(timeout=200) == 130, log.read_text()
     assert "go on with: nas-ray resume" in log.read_text()
     assert_goes_on(storage, suggested)
-
-
-def killed_while_searching(process: subprocess.Popen[str], storage: Path) -> list[object]:
-    """What had been suggested when the driver was killed, a candidate being done."""
-    wait_for(lambda: any(r["kind"] == "done" for r in journal(storage)), process, storage / "log.txt")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"]
-
-
-def assert_goes_on(storage: Path, suggested: list[object]) -> None:
-    run = run_folder(storage)
-    result = nas_ray("resume", run)
-    assert result.returncode == 0, result.stderr + result.stdout
-    assert_complete(run)
-    assert [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"][: len(suggested)] == suggested
