@@ -24,7 +24,7 @@ def trial(folder: Path, teacher: Path, text: Path, searcher: str, **changes: Any
     return write_trial(folder, teacher, text, search=search, **changes)
 
 
-@pytest.mark.parametrize("searcher", ["evolution", "tpe"])
+@pytest.mark.parametrize("searcher", ["evolution", pytest.param("tpe", marks=pytest.mark.proof)])
 def test_killed_at_any_report_a_joint_search_ends_as_an_undisturbed_one(
     tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path, searcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
