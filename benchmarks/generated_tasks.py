@@ -4,10 +4,10 @@
     nas-ray finetune MODEL --task squad --data FOLDER/SQuAD --set learning_rate=5e-4
     nas-ray finetune MODEL --task race_middle --data FOLDER --set learning_rate=5e-4
 
-An article is four sentences of who did what, where and when; a question asks for one of these four of one sentence.
-Last names and things of *test* are not in training; first names, places and days are. Who knows what kind of answer is
-asked for, but reads nothing else, is right once in four: the options of a choice are the four answers of that kind in
-the article, and so are the likely spans.
+An article is four sentences of who did what, where and when; a question names three of these four of one sentence and
+asks for the last. Last names and things of *test* are not in training; first names, places and days are. Who knows what
+kind of answer is asked for, but reads nothing else, is right once in four: the options of a choice are the four answers
+of that kind in the article, and so are the likely spans.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class Fact:
         """What asks for the field ``asked``."""
         did, do = self.act
         return {
-            "who": f"Who {did} {self.what}?",
-            "what": f"What did {self.who} {do}?",
-            "where": f"Where did {self.who} {do} {self.what}?",
-            "when": f"When did {self.who} {do} {self.what}?",
+            "who": f"Who {did} {self.what} in {self.where} on {self.when}?",
+            "what": f"What did {self.who} {do} in {self.where} on {self.when}?",
+            "where": f"Where did {self.who} {do} {self.what} on {self.when}?",
+            "when": f"When did {self.who} {do} {self.what} in {self.where}?",
         }[asked]
 
 

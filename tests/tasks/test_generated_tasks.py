@@ -49,7 +49,7 @@ def named_in(sentence: str, question: str) -> bool:
     """Whether ``sentence`` holds the whole name or the thing that ``question`` names."""
     words = question.split()
     if words[0] == "Who":
-        return " ".join(words[2:]) in sentence  # what was done, behind the verb
+        return " ".join(words[2:5]) in sentence  # what it was done with, behind the verb
     return " ".join(words[2:4]) in sentence  # who, behind "did"
 
 
