@@ -1,8 +1,8 @@
 """Reading tasks whose answers are known, in the files of SQuAD 1.1 and RACE, for machines without their data.
 
     python benchmarks/generated_tasks.py FOLDER
-    nas-ray finetune MODEL --task squad --data FOLDER/SQuAD --set learning_rate=5e-4
-    nas-ray finetune MODEL --task race_middle --data FOLDER --set learning_rate=5e-4
+    nas-ray finetune MODEL --task squad --data FOLDER/SQuAD --set learning_rate=2e-4
+    nas-ray finetune MODEL --task race_middle --data FOLDER --set learning_rate=2e-4
 
 An article is four sentences of who did what, where and when; a question names three of these four of one sentence and
 asks for the last. Last names and things of *test* are not in training; first names, places and days are. Who knows what
