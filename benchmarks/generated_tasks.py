@@ -23,8 +23,8 @@ FACTS = 4
 ARTICLES = {"train": 2000, "dev": 125, "test": 250}
 
 
-def _words(*lines: str) -> list[str]:
-    return " ".join(lines).split()
+def _words(line: str) -> list[str]:
+    return line.split()
 
 
 _FIRST = _words(
@@ -62,7 +62,7 @@ class Fact:
         """One of three ways to say it."""
         did = f"{self.who} {self.act[0]} {self.what}"
         where, when = f"in {self.where}", f"on {self.when}"
-        return (f"{did} {where} {when}.", f"On {when[3:]}, {did} {where}.", f"In {self.where}, {did} {when}.")[order]
+        return (f"{did} {where} {when}.", f"On {self.when}, {did} {where}.", f"In {self.where}, {did} {when}.")[order]
 
     def question(self, asked: str) -> str:
         """What asks for the field ``asked``."""

@@ -17,7 +17,7 @@ from nas_ray.spec import TrialSpec
 from nas_ray.stages import PATH_STAGES, Run, _order
 from nas_ray.stages._order import COURSES, Course
 from nas_ray.tables import read_parquet
-from tests.tiny_trial import nas_ray, write_trial
+from tests.tiny_trial import nas_ray, run_folder, write_trial
 
 Stage = Callable[..., list[Path]]
 
@@ -203,18 +203,20 @@ def journal(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
 
 
-def test_more_candidates_search_on_and_on_the_command_line_other_text_is_scored_anew(
+def test_on_the_command_line_more_candidates_search_on_and_other_text_is_scored_anew(
     tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:
     trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file)
-    run = api.search(str(trial), storage=tmp_path).folder
+    assert nas_ray("search", trial, "--storage", tmp_path).returncode == 0
+    run = run_folder(tmp_path)
     before = journal(run)
     table = (run / "tables" / "quality.parquet").read_bytes()
 
     refused = nas_ray("resume", run, "--set", "search.searcher.name=random")
     assert refused.returncode == 2
     assert "--from search" in refused.stderr
-    api.resume(run, overrides=["search.num_candidates=14"])
+    on = nas_ray("resume", run, "--set", "search.num_candidates=14")
+    assert on.returncode == 0, on.stderr
     assert journal(run)[: len(before)] == before
     assert [r["task"] for r in journal(run) if r["kind"] == "suggested"].count("candidate") == 14
     assert api.status(run)["num_candidates"] == 14
