@@ -78,14 +78,24 @@ def compare(
     params = params_table(space, shape)
     costs = Costs(space, shape, "inherit", params, params, latency)
     models = held_out(costs, count, seed)
-    measured = times(models, latency, repeats)
+    teacher = costs.parts(teacher_of(space, shape))
+    *measured, teacher_ms = times([*models, teacher], latency, repeats)
     return {
         "kind": "models",
         **key_of(latency),
         "space": space.name,
         "repeats": repeats,
-        **errors(models, costs, measured),
+        "teacher_table_ms": round(latency.total(teacher), 3),
+        "teacher_ms": round(teacher_ms, 3),
+        **errors(models, costs, measured, teacher_ms / latency.total(teacher)),
     }
+
+
+def teacher_of(space: PathSpace, shape: TeacherShape) -> Architecture:
+    """The teacher as the space writes it."""
+    frozen = teacher_path(shape, space.num_blocks, space.head_size)
+    assert frozen is not None, "the space can write the teacher"
+    return Architecture(shape.hidden, (frozen,) * space.num_blocks)
 
 
 def held_out(costs: Costs, count: int, seed: int) -> list[Parts]:
@@ -100,8 +110,12 @@ def held_out(costs: Costs, count: int, seed: int) -> list[Parts]:
     return [ordered[int(rng.choice(stratum))] for stratum in strata]
 
 
-def errors(models: Sequence[Parts], costs: Costs, measured: Sequence[float]) -> dict[str, Any]:
-    """Median error of the table's sums, rank correlation over all models and within the middle third of sizes."""
+def errors(models: Sequence[Parts], costs: Costs, measured: Sequence[float], slowdown: float) -> dict[str, Any]:
+    """Median error of the table's sums, rank correlation over all models and within the middle third of sizes.
+
+    ``slowdown``: the teacher's milliseconds now, by the table's. Sums times it are what the table says about models as
+    shares of the teacher, whatever the machine's speed has become since.
+    """
     found, true = np.array([costs.latency.total(parts) for parts in models]), np.array(measured)
     order = np.argsort([size_of(costs, parts) for parts in models], kind="stable")
     middle = np.array_split(order, 3)[1]
@@ -109,6 +123,7 @@ def errors(models: Sequence[Parts], costs: Costs, measured: Sequence[float]) -> 
         "models": len(models),
         "median_error_percent": round(100 * float(np.median(np.abs(found / true - 1))), 2),
         "worst_error_percent": round(100 * float(np.max(np.abs(found / true - 1))), 2),
+        "median_share_error_percent": round(100 * float(np.median(np.abs(found * slowdown / true - 1))), 2),
         "spearman": round(spearman(found, true), 4),
         "spearman_middle": round(spearman(found[middle], true[middle]), 4),
         "table_ms": [round(float(v), 3) for v in found[order]],
@@ -124,9 +139,7 @@ def budgets(folder: Path, latency: PartTable, repeats: int) -> list[dict[str, An
     problem = table_problem(
         costs, QualityTable.read(folder / "tables" / "quality.parquet"), ("encoder_params", "latency_ms")
     )
-    frozen = teacher_path(costs.shape, run.space.num_blocks, run.space.head_size)
-    assert frozen is not None, "the space can write the teacher"
-    teacher = costs.of(Architecture(costs.shape.hidden, (frozen,) * run.space.num_blocks))
+    teacher = costs.of(teacher_of(run.space, costs.shape))
     found = []
     for metric in ("encoder_params", "latency_ms"):
         for share in SHARES:
@@ -135,7 +148,7 @@ def budgets(folder: Path, latency: PartTable, repeats: int) -> list[dict[str, An
             if points:  # else nothing is so small
                 architecture = problem.architecture(points[0].names)
                 found.append((metric, share, budget, architecture.arch_id, costs.parts(architecture)))
-    whole = costs.parts(Architecture(costs.shape.hidden, (frozen,) * run.space.num_blocks))
+    whole = costs.parts(teacher_of(run.space, costs.shape))
     *measured, teacher_ms = times([*(parts for *_, parts in found), whole], latency, repeats)
     rows = []
     for (metric, share, budget, arch_id, parts), milliseconds in zip(found, measured, strict=True):
@@ -182,14 +195,13 @@ def keep(file: Path, row: dict[str, Any]) -> None:
 def table(file: Path) -> None:
     """All rows as Markdown."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    print(
-        "| runtime | batch | threads | models | median error | worst | Spearman | middle third |\n" + "|---" * 8 + "|"
-    )
+    print("| runtime | batch | threads | models | median error | worst | of the share | Spearman | middle third |")
+    print("|---" * 9 + "|")
     for row in (row for row in rows if row["kind"] == "models"):
         print(
             f"| {row['runtime']} | {row['batch_size']} | {row['threads']} | {row['models']} | "
-            f"{row['median_error_percent']:.1f} % | {row['worst_error_percent']:.1f} % | {row['spearman']:.3f} | "
-            f"{row['spearman_middle']:.3f} |"
+            f"{row['median_error_percent']:.1f} % | {row['worst_error_percent']:.1f} % | "
+            f"{row.get('median_share_error_percent', '-')} % | {row['spearman']:.3f} | {row['spearman_middle']:.3f} |"
         )
     print("\n| budget | chosen | measured | over |")
     print("|---" * 4 + "|")

@@ -209,7 +209,7 @@ def _write(
     if empty:
         raise TextError(
             f"the text has {seen} documents, none of which fell into {', '.join(empty)}; accepted: more text "
-            "(documents stand between blank lines), or other text.splits."
+            "(documents stand between blank lines), or other shares of the splits."
         )
     index = {"length": length, "rows": {split: packer.count for split, packer in packers.items()}}
     (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")

@@ -24,6 +24,7 @@ Format = Literal["hf", "onnx"]
 Quantize = Literal["int8"]
 
 _FAITHFUL = 0.95  # a mean cosine below it is warned of
+_UNSTEADY = 0.5  # spreads above this share of a latency are, too
 
 ONNX, ONNX_INT8 = "model.onnx", "model_int8.onnx"
 
@@ -108,7 +109,7 @@ class _Export:
         self.warnings: list[str] = []
         self.source = self._find_teacher()
         self.sentences = (
-            sentences_of(student.card.teacher, self.source, student.num_positions, student.tokenizer)
+            sentences_of(student.card, self.source, student.num_positions, student.tokenizer)
             if wanted.sentence
             else None
         )
@@ -143,7 +144,7 @@ class _Export:
 
     def _write_onnx(self, new: Path) -> tuple[float, _check.Int8Difference | None, dict[str, Callable[[], object]]]:
         _onnx.write_onnx(Encoder(self.student.model, self.sentences), self.student.num_positions, new / ONNX)
-        self.student.model.config.save_pretrained(new)
+        _hf.write_config(self.student, new)
         fp32 = onnx_session(new / ONNX, self.key.threads)
         difference = self._compare(_onnx.onnx_runner(fp32), ONNX)
         calls = {ONNX: _latency.onnx_call(fp32, self.key, self._vocab_size)}
@@ -195,12 +196,18 @@ class _Export:
             return {}
         if self.wanted.format == "hf":
             return {"teacher": _latency.torch_call(model, self.key, shape.vocab_size)}
-        _onnx.write_onnx(Encoder(model, None), shape.num_positions, folder / ONNX)
-        session: Any = onnx_session(folder / ONNX, self.key.threads)
+        try:
+            _onnx.write_onnx(Encoder(model, None), shape.num_positions, folder / ONNX)
+            session: Any = onnx_session(folder / ONNX, self.key.threads)
+        except OSError:  # a full disk ends the export
+            raise
+        except Exception as error:  # of a teacher that the exporter cannot take; the student is exported all the same
+            self._no_teacher(error)
+            return {}
         return {"teacher": _latency.onnx_call(session, self.key, shape.vocab_size)}
 
-    def _no_teacher(self, error: TeacherError) -> None:
-        self.warnings.append(f"the teacher was not timed: {str(error).rstrip('.')}")
+    def _no_teacher(self, error: Exception) -> None:
+        self.warnings.append(f"the teacher was not timed: {first_line(error).rstrip('.')}")
 
     def _exported(
         self,
@@ -210,6 +217,12 @@ class _Export:
         int8: _check.Int8Difference | None,
         timings: dict[str, Timing],
     ) -> Exported:
+        self.warnings += [
+            f"{name} took {found.milliseconds:.2f} ± {found.spread_ms:.2f} ms: something else was running; export "
+            "again on an idle machine"
+            for name, found in timings.items()
+            if found.spread_ms > _UNSTEADY * found.milliseconds
+        ]
         estimate = self.student.card.costs.get("latency_ms")
         others = _latency.differences(self.student.card.latency_key, self.key)
         if estimate is not None and others:

@@ -30,6 +30,13 @@ def write_hf(student: Student, folder: Path) -> None:
         model.save_pretrained(folder)
 
 
+def write_config(student: Student, folder: Path) -> None:
+    """The configuration alone, which names no code: there is none beside it."""
+    config = copy.deepcopy(student.model.config)
+    config.__dict__.pop("auto_map", None)
+    config.save_pretrained(folder)
+
+
 def write_tokenizer(student: Student, folder: Path) -> None:
     """The tokenizer's files as they are."""
     for name in TOKENIZER_FILES:

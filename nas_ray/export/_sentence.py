@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from nas_ray.errors import AssetError, TeacherError
 from nas_ray.modeling import mean_pooled
-from nas_ray.teacher import TeacherSource, resolve_teacher
-
-_NORMALISED_ASSETS = ("minilm",)  # the asset lacks modules.json; all-MiniLM-L6-v2's own ends in Normalize
+from nas_ray.student import StudentCard
+from nas_ray.teacher import TeacherSource, has_normalised_sentences, resolve_teacher
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,18 @@ class Sentences:
     why: str
 
 
-def sentences_of(teacher: str, source: TeacherSource | None, num_positions: int, tokenizer: Any) -> Sentences:
-    """The student's pooling: always the mean, normalised as the teacher's modules say; unknown is not normalised."""
+def sentences_of(card: StudentCard, source: TeacherSource | None, num_positions: int, tokenizer: Any) -> Sentences:
+    """The student's pooling: always the mean, normalised as the teacher's vectors were when it was retrained; else as
+    they are now, if the teacher is still there (``source``) and says so."""
     longest = min(num_positions, int(tokenizer.model_max_length))
-    if teacher in _NORMALISED_ASSETS:
-        return Sentences(True, longest, "as its teacher's own modules do")
-    types = None if source is None else _module_types(source.location)
-    if types is None:
+    if card.normalised is None and source is None:
+        return Sentences(False, longest, "its teacher is not here to be asked")
+    known = card.normalised
+    if known is None and source is not None:
+        known = has_normalised_sentences(card.teacher, source)
+    if known is None:
         return Sentences(False, longest, "its teacher names no sentence modules")
-    normalise = any(name.endswith(".Normalize") for name in types)
-    return Sentences(normalise, longest, "as its teacher's modules.json says")
+    return Sentences(known, longest, "as its teacher's modules say")
 
 
 def find_teacher(name: str) -> TeacherSource:
@@ -48,18 +49,6 @@ def find_teacher(name: str) -> TeacherSource:
         return resolve_teacher(name)
     except AssetError as error:
         raise TeacherError(str(error)) from error
-
-
-def _module_types(location: str) -> list[str] | None:
-    """The modules of a sentence-transformers model, None where it is none or cannot be asked."""
-    from transformers.utils.hub import cached_file
-
-    try:
-        file = cached_file(location, "modules.json", _raise_exceptions_for_missing_entries=False)
-        found = None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
-        return None if found is None else [str(module["type"]) for module in found]
-    except Exception:  # a hub that cannot be reached raises whatever its client raises
-        return None
 
 
 def write_sentence_files(folder: Path, hidden: int, sentences: Sentences) -> None:

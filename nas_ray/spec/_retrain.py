@@ -194,7 +194,8 @@ class Retrain(Frozen):
         for section in ("losses", "text", "search"):
             if (keys := found.pop(section, None)) is not None:
                 found |= {f"{section}.{name}": value for name, value in keys.items()} or {section: {}}
-        return [f"{name}={json.dumps(v) if isinstance(v, list | dict) else v}" for name, v in found.items()]
+        written = {k: json.dumps(v) if isinstance(v, list | dict) or v is None else v for k, v in found.items()}
+        return [f"{name}={value}" for name, value in written.items()]
 
     @property
     def training(self) -> Retrain:

@@ -35,6 +35,11 @@ def students_session(retraining: Retrained, rows: Sequence[dict[str, Any]]) -> S
     )
 
 
+def journal_of(journal: Path, candidate_id: str) -> Path:
+    """The journal of a student's sets of hyperparameters, beside that of all students."""
+    return journal.with_name(f"journal-{candidate_id}.jsonl")
+
+
 def searching_session(retraining: Retrained, row: dict[str, Any]) -> SearchSession:
     """The sets of hyperparameters of one student."""
     context, search = retraining.context, retraining.spec.search
@@ -44,7 +49,7 @@ def searching_session(retraining: Retrained, row: dict[str, Any]) -> SearchSessi
         search.searched,
         {**dict(retraining.spec), "balance": 1.0},
         retraining.ladder,
-        retraining.journal.with_name(f"journal-{row['candidate_id']}.jsonl"),
+        journal_of(retraining.journal, row["candidate_id"]),
         context.costs_of,
         retraining.listener,
         trials=search.trials,

@@ -10,14 +10,22 @@ from typing import Any
 from nas_ray._files import replace_folder
 from nas_ray.blocks import build_uniform, uniform_config
 from nas_ray.distill import inherited_arrays, teacher_inheritance
-from nas_ray.errors import SpecError, TeacherError
+from nas_ray.errors import ModelError, SpecError, TeacherError
 from nas_ray.measure import CandidateEvaluator
 from nas_ray.space import parse_any
 from nas_ray.spec import Retrain
 from nas_ray.stages._checks import device_here
 from nas_ray.stages._context import Context
 from nas_ray.stages.search import judge_config
-from nas_ray.student import path_config, save_model, scale_as, stitched_model, untrained_model, with_masked_lm_head
+from nas_ray.student import (
+    check_weights,
+    path_config,
+    save_model,
+    scale_as,
+    stitched_model,
+    untrained_model,
+    with_masked_lm_head,
+)
 from nas_ray.teacher import (
     TeacherSource,
     has_masked_lm_head,
@@ -96,9 +104,12 @@ def _check_like(source: TeacherSource, own: TeacherSource) -> None:
 def write_starts(
     context: Context, spec: Retrain, folder: Path, rows: Sequence[dict[str, Any]], teacher: TeacherSource
 ) -> None:
-    """Write the model of each row that ``folder`` lacks, under its candidate id, with a masked-LM head if hidden tokens
-    are learned: that of ``teacher`` where it fits, unless all begins from scratch."""
-    missing = [row for row in rows if not (folder / row["candidate_id"]).is_dir()]
+    """Write the model of each row that ``folder`` lacks or has damaged, under its candidate id.
+
+    With a masked-LM head if hidden tokens are learned: that of ``teacher`` where it fits, unless all begins from
+    scratch.
+    """
+    missing = [row for row in rows if not _is_whole(folder / row["candidate_id"])]
     if not missing:
         return
     if context.is_uniform:
@@ -121,6 +132,14 @@ def write_starts(
             )
         context.console.progress(number, len(missing), "students to start from")
     context.close_blocks()  # memory, and the CPU that they reserve, are the students' now
+
+
+def _is_whole(start: Path) -> bool:
+    try:
+        check_weights(start)
+    except ModelError:
+        return False
+    return True
 
 
 def _with_head(context: Context, spec: Retrain, teacher: TeacherSource) -> Make:

@@ -54,10 +54,9 @@ def retrain_spec(overrides: Sequence[str] = ()) -> Retrain:
         SpecError: as ``load_run_specs``.
     """
     spec = edit(Retrain(), overrides)
-    if spec.text.sources is None:
-        return spec
-    text = spec.text.model_copy(update={"sources": absolute_sources(spec.text.sources)})
-    return spec.model_copy(update={"text": text})
+    sources = None if spec.text.sources is None else absolute_sources(spec.text.sources)
+    teacher = None if spec.teacher is None else absolute_teacher(spec.teacher)
+    return spec.model_copy(update={"teacher": teacher, "text": spec.text.model_copy(update={"sources": sources})})
 
 
 def adapt_spec(overrides: Sequence[str] = ()) -> Adapt:

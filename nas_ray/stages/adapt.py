@@ -14,24 +14,26 @@ from typing import Any
 
 from nas_ray._files import replace_folder
 from nas_ray.assets import cache_dir
-from nas_ray.errors import NasRayError, RunError, StageError, TeacherError
+from nas_ray.errors import ModelError, NasRayError, RunError, StageError, TeacherError
 from nas_ray.spec import Adapt
 from nas_ray.stages._checks import check_device, check_positions, check_room
 from nas_ray.stages._console import Console
 from nas_ray.stages._hold import hold
 from nas_ray.stages._inputs import teacher_content, text_content
 from nas_ray.stages._pipeline import remember_command
+from nas_ray.student import check_weights
 from nas_ray.teacher import (
+    ADAPTED_FILE,
     TeacherSource,
     first_line,
     has_masked_lm_head,
+    has_normalised_sentences,
     load_tokenizer,
     quiet,
     resolve_teacher,
     teacher_shape,
 )
 
-RECORD = "adapted.json"
 _FORMAT = 1
 _STATES = 3  # checkpoints on disk while one is written
 
@@ -67,9 +69,14 @@ class Adapting:
                     shutil.copytree(self._cached, new, dirs_exist_ok=True)
                 return self.target
             with hold(self._work, "trains this teacher"):
-                if not is_finished(self.target, self.key):  # another process may just have ended
-                    self._make()
-                shutil.rmtree(self._work, ignore_errors=True)
+                try:
+                    if not is_finished(self.target, self.key):  # another process may just have ended
+                        self._make()
+                    shutil.rmtree(self._work, ignore_errors=True)
+                except NasRayError:
+                    if not any(self._work.rglob("step-*")):  # nothing to go on from
+                        shutil.rmtree(self._work, ignore_errors=True)
+                    raise
         except (NasRayError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -138,7 +145,7 @@ class Adapting:
         if self.out is not None and (self.out.is_symlink() or self.out.exists()):
             if not self.out.is_dir() or self.out.is_symlink():
                 raise RunError(f"{self.out}: not a folder; choose another --out.")
-            if (self.out / RECORD).is_file():
+            if (self.out / ADAPTED_FILE).is_file():
                 raise RunError(
                     f"{self.out}: holds a teacher that was adapted with other settings, from another teacher or on "
                     "other text; choose another --out."
@@ -161,6 +168,7 @@ class Adapting:
             "format": _FORMAT,
             "key": self.key,
             "teacher": self.teacher,
+            "normalised": has_normalised_sentences(self.teacher, self.source),
             "settings": spec.model_dump(mode="json"),
             "tokens": spec.steps * spec.sequences * spec.text.sequence_length,
             "curve": {str(step): asdict(found) for step, found in sorted(training.curve.items())},
@@ -171,7 +179,7 @@ class Adapting:
             with quiet():
                 adaptation.masked_lm.model.save_pretrained(new)
             load_tokenizer(self.source).save_pretrained(new)
-            (new / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (new / ADAPTED_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -181,15 +189,16 @@ def read_record(folder: Path) -> dict[str, Any]:
         RunError: there is none, or it cannot be read.
     """
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / ADAPTED_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{folder / RECORD}: cannot be read as JSON ({error}).") from error
+        raise RunError(f"{folder / ADAPTED_FILE}: cannot be read as JSON ({error}).") from error
     return found
 
 
 def is_finished(folder: Path, key: str) -> bool:
     """Whether ``folder`` holds the result of ``key``."""
     try:
-        return read_record(folder).get("key") == key and (folder / "model.safetensors").is_file()
-    except RunError:
+        check_weights(folder)
+        return bool(read_record(folder).get("key") == key)
+    except (ModelError, RunError):
         return False

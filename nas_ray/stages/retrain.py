@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -23,26 +25,28 @@ from nas_ray.distill import (
     TrainingText,
     steps_done,
 )
-from nas_ray.errors import NasRayError, RunError, SpecError, StageError
-from nas_ray.search import Outcome, SearchSession
+from nas_ray.errors import ModelError, NasRayError, RunError, SpecError, StageError
+from nas_ray.search import Outcome, SearchSession, read_journal
 from nas_ray.space import Rung
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
 from nas_ray.stages._candidates import TEACHER, TrackerListener
 from nas_ray.stages._changes import RETRAINED
+from nas_ray.stages._checks import check_device
 from nas_ray.stages._console import Console
 from nas_ray.stages._context import Context
+from nas_ray.stages._inputs import teacher_content, text_content
 from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._plans import at_its_end, distill_plan, on_driver
-from nas_ray.stages._retrain_sessions import searching_session, students_session
+from nas_ray.stages._retrain_sessions import journal_of, searching_session, students_session
 from nas_ray.stages._run import Run
 from nas_ray.stages._sessions import best_outcome
 from nas_ray.stages._starts import distilled_from, weights_of, write_starts
 from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import retraining_part
 from nas_ray.stages.search import run_local
-from nas_ray.student import CARD_FILE, StudentCard, read_card, save_model
-from nas_ray.teacher import TeacherSource, first_line, load_tokenizer
+from nas_ray.student import CARD_FILE, StudentCard, check_weights, read_card, save_model
+from nas_ray.teacher import TeacherSource, first_line, has_normalised_sentences, load_tokenizer
 from nas_ray.tracking import Tracker
 
 Judging = tuple[RetrainJudgeConfig, list[Any], TrainingText]  # how to judge, evaluation arrays, text
@@ -54,12 +58,8 @@ class Retraining:
     """Students of one run by one ``Retrain``; another one has a folder and an MLflow summary of its own."""
 
     def __init__(self, context: Context, spec: Retrain, name: str | None = None) -> None:
-        if context.is_local and spec.workers > 1:
-            raise SpecError(
-                f"{spec.workers}, in a run without Ray; accepted: 1, or cluster.executor ray", key="workers"
-            )
         self.context, self.spec = context, spec.model_copy(update={"weights": weights_of(context, spec)})
-        self.name = name or spec_hash(self.spec.training)
+        self.name = name or _name(self.spec)
         self.folder = context.path(RETRAINED) / self.name
         self.journal = self.folder / "journal.jsonl"
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
@@ -88,7 +88,11 @@ class Retraining:
             StageError: some could not be finished; what is finished stays, and the same call goes on.
         """
         say = self.context.console.say
-        todo = [row for row in rows if not self.model(row).is_dir()]
+        if self.context.is_local and self.spec.workers > 1:
+            raise SpecError(
+                f"{self.spec.workers}, in a run without Ray; accepted: 1, or cluster.executor ray", key="workers"
+            )
+        todo = [row for row in rows if not self._is_finished(row)]
         say(f"  {len(rows)} students in {self.folder}, {len(rows) - len(todo)} of them finished before")
         failed = self._finish(todo) if todo else []
         self.track()  # what finished before too: its end may have been killed before MLflow was told
@@ -96,12 +100,13 @@ class Retraining:
             raise StageError(
                 "retrain", f"{len(failed)} of {len(todo)} students were not finished; the first: "
                 f"{failed[0].task.candidate_id} {failed[0].status} ({failed[0].reason}). Its last good checkpoint, if "
-                f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there."
+                f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there"
             )  # fmt: skip
         return [self.model(row) for row in rows]
 
     def _finish(self, todo: Sequence[dict[str, Any]]) -> list[Outcome]:
         """Train the candidates of ``todo`` and write their models; those that could not be finished."""
+        self._check()
         write_text(self.folder / _SETTINGS, to_yaml(self.spec))
         write_starts(self.context, self.spec, self.folder / _STARTS, todo, self.teacher)
         judging = self._judging()
@@ -111,7 +116,41 @@ class Retraining:
                 task = outcome.task
                 student = judge.begin(Assignment(task.candidate_id, row["arch_id"], task.hyperparameters))
                 self._write_model(row, at_its_end(student, self.context.console.say), outcome)
+                self._clear(row)
         return [outcome for outcome in outcomes if outcome.status != "completed"]
+
+    def _is_finished(self, row: Mapping[str, Any]) -> bool:
+        """Whether its model stands; one that was damaged since is told of, and written again."""
+        folder = self.model(row)
+        if not folder.is_dir():
+            return False
+        try:
+            read_card(folder)
+            check_weights(folder)
+        except ModelError as error:
+            self.context.console.say(f"  {str(error).rstrip('.')}; it is made again")
+            return False
+        return True
+
+    def _check(self) -> None:
+        """A mistake in teacher, text or device is told before anything is written."""
+        self.texts.training(self._sequences)
+        if self.context.is_local:
+            check_device("device", self.spec.device)
+
+    @property
+    def _sequences(self) -> int:
+        """That a training reads at most."""
+        return self.spec.steps * max(self.spec.sequences, *self.spec.counts, 1)
+
+    def _clear(self, row: Mapping[str, Any]) -> None:
+        """Delete the checkpoints of a finished model, four times its size."""
+        own = str(row["candidate_id"])
+        sets = journal_of(self.journal, own)
+        records = read_journal(sets) if sets.is_file() else []
+        names = {own, *(record["candidate_id"] for record in records if record["kind"] == "suggested")}
+        for name in names:
+            shutil.rmtree(self.folder / _CHECKPOINTS / name, ignore_errors=True)
 
     def _trained(self, todo: Sequence[dict[str, Any]], judging: Judging) -> tuple[RetrainJudge, list[Outcome]]:
         """Each of ``todo`` trained once."""
@@ -164,14 +203,23 @@ class Retraining:
 
     def track(self) -> None:
         """What only the end of a training knows, and the summary."""
-        files = sorted((self.folder / _MODELS).glob(f"[!.]*/{CARD_FILE}"))
-        found = {file.parent.name: read_card(file.parent) for file in files}
-        cards = [card for name, card in found.items() if name == card.candidate_id]  # exports may lie beside them
+        cards = list(self._cards())
         for card in cards:
             self.tracker.candidate_ended(card.logged_as, "completed", card.metrics, {"stage": "retrain"})
         settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
         files = [self.folder / _SETTINGS, *(self.model(asdict(card)) / CARD_FILE for card in cards)]
         self.tracker.summary({**settings, "run": self.context.run.run_id}, {"students": len(cards)}, files)
+
+    def _cards(self) -> Iterator[StudentCard]:
+        """Of the models that stand; exports may lie beside them."""
+        for file in sorted((self.folder / _MODELS).glob(f"[!.]*/{CARD_FILE}")):
+            try:
+                card = read_card(file.parent)
+            except ModelError as error:  # whoever asks for that one is told so, too
+                self.context.console.say(f"  left out: {error}")
+                continue
+            if card.candidate_id == file.parent.name:
+                yield card
 
     def model(self, row: Mapping[str, Any]) -> Path:
         """The folder of the model of a row."""
@@ -197,7 +245,7 @@ class Retraining:
     def _judging(self) -> Judging:
         """How a worker anywhere trains and judges; the evaluation arrays and the training text, as it gets them."""
         context, spec = self.context, self.spec
-        text = self.texts.training(spec.steps * max(spec.sequences, *spec.counts, 1))
+        text = self.texts.training(self._sequences)
         losses = Losses(**spec.loss_weights)
         kind: ErrorKind = "both" if losses.logits else "hidden_state"
         config = OutputsConfig(self.teacher.location, kind, spec.cache_bytes, spec.device, precision=spec.precision)
@@ -232,6 +280,7 @@ class Retraining:
         context, spec = self.context, self.spec
         task = outcome.task
         sequences = int(task.hyperparameters.get("sequences", spec.sequences))
+        selected = {} if outcome.loss is None else {"select_weighted_loss": float(outcome.loss)}
         tokens = student.judge.text.num_tokens(context.spec.seed, spec.steps, sequences)
         return StudentCard(
             run=context.run.run_id,
@@ -239,6 +288,7 @@ class Retraining:
             arch_id=row["arch_id"],
             kind=context.run.space_spec.kind,
             teacher=spec.teacher or context.spec.teacher,
+            normalised=has_normalised_sentences(spec.teacher or context.spec.teacher, self.teacher),
             start="scratch" if context.is_uniform else context.spec.supernet.start,
             weights=spec.weights,
             preset=spec.preset,
@@ -248,7 +298,7 @@ class Retraining:
             data=tuple(source.model_dump(include={"source", "share"}) for source in self.texts.spec.sources),
             costs={name: row[name] for name in ("params", "encoder_params", "flops", "latency_ms")},
             latency_key=context.latency.metadata["key"],
-            metrics={"select_weighted_loss": float(outcome.loss or 0.0), **student.metrics("test")},
+            metrics={**selected, **student.metrics("test")},
             spec_hash=self.name,
             hyperparameters=task.hyperparameters,
             trial="" if task.candidate_id == row["candidate_id"] else task.candidate_id,
@@ -259,10 +309,23 @@ class Retraining:
 def retrainings(context: Context) -> Iterator[Retraining]:
     """Those that the run's folder has."""
     for file in sorted(context.path(RETRAINED).glob(f"*/{_SETTINGS}")):
-        spec = parse(Retrain, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
-        yield Retraining(
-            context, spec, file.parent.name
-        )  # one of another version, which had other keys, keeps its name
+        try:
+            found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunError(
+                f"{file}: cannot be read as YAML ({first_line(error)}); move {file.parent} elsewhere, and retrain what "
+                "it held."
+            ) from error
+        # by the folder's name: one of another version, which had other keys, keeps it
+        yield Retraining(context, parse(Retrain, found, str(file)), file.parent.name)
+
+
+def _name(spec: Retrain) -> str:
+    """Eight hexadecimal digits of the settings and of what their own teacher and text hold."""
+    held = [text_content(source.source) for source in spec.text.sources or ()]
+    held += [] if spec.teacher is None else [teacher_content(spec.teacher)]
+    name = spec_hash(spec.training)
+    return hashlib.sha256("\n".join([name, *held]).encode()).hexdigest()[:8] if held else name
 
 
 def options(rows: Sequence[dict[str, Any]], spec: Retrain) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoTokenizer, BertModel
 
 from nas_ray.errors import ModelError
@@ -77,20 +78,38 @@ def load_student(folder: Path) -> Any:
         raise ModelError(f"{folder}/config.json: a '{found}' model; accepted: {', '.join(_TYPES)}.")
     if has_head(config.get("architectures")):
         kind = masked_lm_class(found)
-    if not (folder / "model.safetensors").is_file():
-        raise ModelError(f"{folder}: the folder holds no model.safetensors; retrain the student.")
+    check_weights(folder)
     extra = {"add_pooling_layer": False} if kind is BertModel else {}
     try:
         with quiet():
             model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **extra)
     except Exception as error:  # safetensors, torch and transformers each raise their own
-        raise ModelError(f"{folder}/model.safetensors: cannot be loaded: {first_line(error)}") from error
+        raise ModelError(
+            f"{folder}: config.json and model.safetensors cannot be loaded together: {first_line(error)}; retrain the "
+            "student."
+        ) from error
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise ModelError(
             f"{folder}/model.safetensors: lacks {len(missing)} tensors of the model in config.json, the first "
             f"'{missing[0]}'; accepted: the files that one training wrote together."
         )
     return model.eval().requires_grad_(False)
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a weights file that is missing or was cut short; its numbers are not read.
+
+    Raises:
+        ModelError: it is.
+    """
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise ModelError(f"{folder}: the folder holds no model.safetensors; retrain the student.")
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except Exception as error:  # the Rust library raises its own
+        raise ModelError(f"{file}: damaged: {first_line(error)}; retrain the student.") from error
 
 
 def _config(folder: Path) -> dict[str, Any]:

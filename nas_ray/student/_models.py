@@ -145,7 +145,7 @@ def _copied(layer: LayerWeights, heads: int, numerics: Numerics) -> tuple[nn.Mod
 
 
 def _settled(model: NasRayModel) -> NasRayModel:
-    """In evaluation mode."""
+    """``model``, which computes as when it is used: without dropout."""
     nn.Module.eval(model)
     return model
 

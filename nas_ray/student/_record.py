@@ -49,6 +49,8 @@ class StudentCard:
     command: str
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     """Those that were searched: the best set."""
+    normalised: bool | None = None
+    """Whether the teacher's sentence vectors have length 1; None where it does not say, or was never asked."""
     trial: str = ""
     """The candidate id of the Tune trial that trained it, where that has hyperparameters of its own."""
 
@@ -88,7 +90,7 @@ def read_card(folder: Path) -> StudentCard:
     return StudentCard(**{**values, "data": tuple(found["data"])})
 
 
-_OPTIONAL = ("hyperparameters", "trial")
+_OPTIONAL = ("hyperparameters", "normalised", "trial")
 _TEXTS = ("run", "candidate_id", "arch_id", "teacher", "start", "weights", "preset", "spec_hash", "command", "trial")
 _NUMBERS = ("loss_weights", "costs", "metrics", "hyperparameters")
 
@@ -105,6 +107,8 @@ def _check(file: Path, name: str, value: Any) -> None:
     elif name in _NUMBERS:
         good = isinstance(value, dict) and all(_is_number(number) for number in value.values())
         wanted = "an object of finite numbers"
+    elif name == "normalised":
+        good, wanted = value is None or isinstance(value, bool), "true, false or null"
     elif name == "latency_key":
         good, wanted = isinstance(value, dict), "an object"
     elif name == "data":

@@ -73,14 +73,17 @@ class WordReplacer:
 
     @torch.no_grad()
     def _likeliest(self, text: str, chosen: list[tuple[re.Match[str], int]]) -> list[Tensor]:
-        mask, at, hidden = self.tokenizer.mask_token, 0, ""
+        mask, at, hidden, starts = self.tokenizer.mask_token, 0, "", []
         for match, _ in chosen:
-            hidden += text[at : match.start()] + mask
-            at = match.end()
-        ids = self.tokenizer(
+            hidden += text[at : match.start()]
+            starts.append(len(hidden))
+            hidden, at = hidden + mask, match.end()
+        read = self.tokenizer(
             hidden + text[at:], truncation=True, max_length=self.source.num_positions, return_tensors="pt"
-        )["input_ids"]
-        places = (ids[0] == self.tokenizer.mask_token_id).nonzero()[:, 0]
+        )
+        ids = read["input_ids"]
+        found = [read.char_to_token(start) for start in starts]  # the text may have such a token of its own
+        places = torch.tensor([place for place in found if place is not None], dtype=torch.long)
         scores = self._model(input_ids=ids).logits[0, places][:, self._known]
         numbers = torch.tensor([number for _, number in chosen])
         best = self._best(scores, numbers[: len(places)])

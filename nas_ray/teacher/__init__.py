@@ -6,6 +6,7 @@ What needs torch is imported when first asked for: a spec can be checked against
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nas_ray.teacher._sentences import ADAPTED_FILE, has_normalised_sentences
 from nas_ray.teacher._source import (
     FAMILIES,
     TeacherSource,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ADAPTED_FILE",
     "FAMILIES",
     "HeadTransform",
     "LayerWeights",
@@ -47,6 +49,7 @@ __all__ = [
     "cut",
     "first_line",
     "has_masked_lm_head",
+    "has_normalised_sentences",
     "head_transform",
     "layer_weights",
     "load_masked_lm",

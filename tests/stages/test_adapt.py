@@ -368,11 +368,12 @@ def test_a_tokenizer_of_another_model(refused: Refused, tiny_teacher_dir: Path, 
     refused("has 400 tokens, the model 100; accepted", teacher=teacher, error=TeacherError)
 
 
-def test_text_that_is_none_or_too_short(refused: Refused, tmp_path: Path) -> None:
+def test_text_that_is_none_or_too_short(refused: Refused, tmp_path: Path, cache: Path) -> None:
     empty, short = tmp_path / "empty.txt", tmp_path / "short.txt"
     empty.write_text(" \n\n")
     short.write_text("\n\n".join(sample_documents(12)))
     refused("the text is empty", f"text.sources=[{{source: '{empty}'}}]", error=TextError)
+    assert not list(cache.glob("adapted/training/*"))
     refused("no such file or folder", "text.sources=[{source: ./nowhere}]", error=TextError)
     short_text = f"text.sources=[{{source: '{short}'}}]"
     even = "text.splits={train: 0.4, calibrate: 0.2, select: 0.2, test: 0.2}"

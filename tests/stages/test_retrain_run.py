@@ -49,6 +49,16 @@ def family(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     return folder, api.retrain(folder, bounds=bounds, overrides=QUICK)
 
 
+class Heard(Silent):
+    """What is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def weights(student: dict[str, Any]) -> dict[str, torch.Tensor]:
     return load_file(Path(student["folder"]) / "model.safetensors")
 
@@ -197,6 +207,27 @@ def test_others_stay_in_the_journal_when_one_is_tried_again(run: Path, monkeypat
     assert [(end["candidate_id"], end["status"]) for end in ends] == [(first, "completed"), (last, "completed")]
 
 
+def test_a_damaged_model_is_told_of_and_made_again(family: tuple[Path, list[dict[str, Any]]], run: Path) -> None:
+    whole = family[1][0]
+    (student,) = api.retrain(run, candidates=[whole["candidate_id"]], overrides=QUICK)
+    file = Path(student["folder"]) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"damaged: .*; retrain the student"):
+        api.export(student["folder"], format="hf")
+    console = Heard()
+    (again,) = api.retrain(run, candidates=[whole["candidate_id"]], overrides=QUICK, console=console)
+    assert any("damaged" in line and "made again" in line for line in console.lines)
+    assert again["metrics"] == whole["metrics"]
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(again).items())
+
+
+def test_of_a_damaged_neighbour_a_finished_model_knows_nothing(run: Path) -> None:
+    first, last = (api.front(run)["candidates"][at]["candidate_id"] for at in (0, -1))
+    students = api.retrain(run, candidates=[first, last], overrides=QUICK)
+    (Path(students[0]["folder"]) / "student.json").write_text("{")
+    assert api.retrain(run, candidates=[last], overrides=QUICK) == students[1:]
+
+
 def test_only_what_is_asked_for_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, last = (api.front(run)["candidates"][at]["candidate_id"] for at in (0, -1))
 
@@ -208,7 +239,10 @@ def test_only_what_is_asked_for_goes_on(run: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(KeyboardInterrupt):
             api.retrain(run, candidates=[first, last], overrides=QUICK)
     (student,) = api.retrain(run, candidates=[last], overrides=QUICK)
-    assert [folder.name for folder in Path(student["folder"]).parents[1].glob("students/*")] == [last]
+    (journal,) = run.glob("retrained/*/journal.jsonl")
+    records = map(json.loads, journal.read_text().splitlines())
+    assert {record["candidate_id"] for record in records if record["kind"] == "done"} == {last}
+    assert not list(Path(student["folder"]).parents[1].glob("students/*"))  # a finished one needs no checkpoints
     assert len(api.retrain(run, candidates=[first, last], overrides=QUICK)) == 2
 
 
@@ -361,14 +395,15 @@ def test_a_full_disk_leaves_no_half_model(run: Path, monkeypatch: pytest.MonkeyP
     assert len(api.retrain(run, candidates=[best], overrides=QUICK)) == 1
 
 
-def test_a_truncated_start_is_named(run: Path) -> None:
+def test_a_truncated_start_is_written_again(run: Path) -> None:
     best = api.front(run)["candidates"][0]["candidate_id"]
-    api.retrain(run, candidates=[best], overrides=QUICK)
+    students = api.retrain(run, candidates=[best], overrides=QUICK)
+    before = weights(students[0])
     (start,) = run.glob("retrained/*/starts/*/model.safetensors")
     start.write_bytes(start.read_bytes()[:1000])
     shutil.rmtree(next(run.glob("retrained/*/models")))
-    with pytest.raises(ModelError, match=r"starts/.*model.safetensors: cannot be loaded"):
-        api.retrain(run, candidates=[best], overrides=QUICK)
+    (again,) = api.retrain(run, candidates=[best], overrides=QUICK)
+    assert all(torch.equal(value, before[name]) for name, value in weights(again).items())
 
 
 def test_wrong_input_is_told_before_anything_is_written(run: Path) -> None:

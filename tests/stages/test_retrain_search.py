@@ -15,9 +15,17 @@ from safetensors.torch import load_file
 from nas_ray import api
 from nas_ray.errors import SpecError
 from nas_ray.search import SearchSession
+from nas_ray.stages import retrain_spec
 from tests.tiny_trial import write_trial
 
 QUICK = ("steps=18", "sequences=4", "search.trials=9", "search.sequences=[2, 4]")
+
+
+def test_its_command_says_what_is_not_searched() -> None:
+    spec = retrain_spec(["search={}", "search.warmup=null", "search.sequences=null", "teacher=minilm"])
+    assert spec.search is not None
+    assert spec.search.searched.keys() == {"learning_rate", "balance"}
+    assert retrain_spec(spec.overrides) == spec
 
 
 @pytest.fixture(scope="module")

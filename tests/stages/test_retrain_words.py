@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from nas_ray import api
 from nas_ray.distill import StudentTraining, TeacherOutputs
 from nas_ray.errors import SpecError, TeacherError, TextError
+from tests.conftest import sample_documents
 from tests.tiny_trial import write_extraction, write_trial
 
 QUICK = ("steps=12", "judged=3", "sequences=4", "learning_rate=3e-3")
@@ -193,4 +194,22 @@ def test_what_does_not_fit_is_told(
     empty.write_text("\n \n")
     with pytest.raises(TextError, match=r"empty\.txt: the text is empty"):
         trained(f"text.sources=[{{source: {empty}}}]")
-    assert not list(run.glob("retrained/*/models/*"))
+    assert not list(run.glob("retrained/*"))
+
+
+def test_other_text_and_another_teacher_under_the_same_names_make_another_student(
+    trained: Callable[..., dict[str, Any]], teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, there = tmp_path / "own.txt", tmp_path / "teacher"
+    text.write_text("\n\n".join(sample_documents(60)))
+    shutil.copytree(teacher, there)
+    monkeypatch.chdir(tmp_path)
+    settings = ("preset=bort", "teacher=./teacher", f"text.sources=[{{source: {text}}}]", "steps=4", "judged=1")
+    first = trained(*settings)
+    assert first["teacher"] == str(there)
+    assert trained(*settings)["folder"] == first["folder"]
+    text.write_text("\n\n".join(sample_documents(60, seed=1)))
+    second = trained(*settings)
+    weights = load_file(there / "model.safetensors")
+    save_file({name: value / 2 for name, value in weights.items()}, there / "model.safetensors", {"format": "pt"})
+    assert len({found["folder"] for found in (first, second, trained(*settings))}) == 3

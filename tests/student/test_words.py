@@ -75,5 +75,7 @@ def test_a_masked_lm_says_what_may_stand_there(tmp_path: Path, tiny_teacher_dir:
     long = " ".join(["ship"] * 40)
     every = WordReplacer(find_model(str(tmp_path)), "masked_lm", 2, 1.0)
     assert changed(every, long, 0).split()[-1] == "ship"  # beyond the model's positions
+    own = changed(every, "[MASK] ship", 0).split()  # a text with such a token of its own
+    assert (own[0], own[1] == "ship") == ("[MASK]", False)
     with pytest.raises(TeacherError, match=r"lack .* of the masked-LM head.*candidates by embedding"):
         WordReplacer(find_model(str(tiny_teacher_dir)), "masked_lm", 2, 1.0)
