@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from nas_ray.spec._distill import Range, equal_parts
 from nas_ray.spec._frozen import Frozen
-from nas_ray.spec._text import Inputs, Text, TextSource
+from nas_ray.spec._text import Inputs, Sources, Text
 
 Preset = Literal["embedding", "nas_bert", "bort", "masked_lm"]
 Weights = Literal["auto", "supernet", "teacher", "scratch"]
@@ -40,7 +40,7 @@ _FROM_SCRATCH = ("nas_bert", "masked_lm")  # as the papers train
 class RetrainText(Frozen):
     """Text of a retraining; what is left out is as the search had it. Documents stay in the split that they were in."""
 
-    sources: tuple[TextSource, ...] | None = Field(None, min_length=1)
+    sources: Sources | None = Field(None, min_length=1)
     """Where the text comes from: best what students are to be used on."""
     sequence_length: int | None = Field(None, ge=8)
     """Tokens of a row."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from nas_ray.spec._frozen import Frozen
 
@@ -20,6 +20,17 @@ class TextSource(Frozen):
     """Share of the tokens, relative to the other sources."""
     field: str = "text"
     """Text column of a `datasets` data set."""
+
+
+def _listed(found: Any) -> Any:
+    """A name alone, or among others, stands for a source of which nothing else is said."""
+    entries = [found] if isinstance(found, str) else found
+    if not isinstance(entries, list | tuple):
+        return found
+    return [{"source": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+Sources = Annotated[tuple[TextSource, ...], BeforeValidator(_listed)]
 
 
 class Splits(Frozen):
@@ -45,7 +56,7 @@ class Splits(Frozen):
 class Corpus(Frozen):
     """Text as sequences of tokens, divided by document."""
 
-    sources: tuple[TextSource, ...] = Field(default=(TextSource(source="gutenberg"),), min_length=1)
+    sources: Sources = Field(default=(TextSource(source="gutenberg"),), min_length=1)
     """Where the text comes from."""
     sequence_length: int = Field(128, ge=8)
     """Tokens of a packed sequence."""

@@ -345,6 +345,11 @@ def test_order_of_sizes_does_not_matter(write: Any) -> None:
         ("tracking.enabled=false", lambda s: s.tracking.enabled is False),
         ("description=a=b", lambda s: s.description == "a=b"),
         ("text.sources.1.share=3", lambda s: [x.share for x in s.text.sources] == [0.5, 3.0]),
+        ("text.sources=snippets", lambda s: [x.source for x in s.text.sources] == ["snippets"]),
+        (
+            "text.sources=[snippets, {source: gutenberg, share: 3}]",
+            lambda s: [x.share for x in s.text.sources] == [1, 3],
+        ),
         ("text.sources=[{source: snippets}]", lambda s: [x.source for x in s.text.sources] == ["snippets"]),
     ],
 )
