@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 # Set by the signal handler. Libraries below may swallow the KeyboardInterrupt it raises; progress raises it again.
 interrupted = threading.Event()
 
+_SLOW = 0.1  # a second; below it the seconds of one say more
 _EVERY_S = 15.0  # between progress lines where the output is no terminal
 
 
@@ -58,12 +59,14 @@ class TerminalConsole:
         now = time.monotonic()
         if self._began == 0.0:
             self._began, self._start = now, done
+        from nas_ray.report import duration  # loads pyarrow, which a command that only speaks does without
+
         rate = (done - self._start) / max(1e-9, now - self._began)
         if self.rich.is_terminal:
             self._draw(done, total, f"{unit} {f'{rate:.1f}/s' if rate else ''} {note}")
         elif now - self._last >= _EVERY_S or done >= total:
-            left = f", about {(total - done) / rate:.0f} s left" if rate and done < total else ""
-            speed = f", {rate:.1f}/s" if rate else ""
+            left = f", about {duration((total - done) / rate)} left" if rate and done < total else ""
+            speed = "" if not rate else f", {rate:.1f}/s" if rate >= _SLOW else f", one in {duration(1 / rate)}"
             self.rich.print(f"  {done:g} of {total:g} {unit}{speed}{left}{f'; {note}' if note else ''}", markup=False)
             self._last = now
         if done >= total:

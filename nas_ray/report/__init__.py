@@ -23,6 +23,7 @@ from nas_ray.report._html import write_html
 from nas_ray.report._students import students_table
 from nas_ray.report._tasks import finetuned_lines, finetuned_table
 from nas_ray.report._teachers import adapted_table
+from nas_ray.report._text import duration
 
 __all__ = [
     "BlockTraining",
@@ -41,6 +42,7 @@ __all__ = [
     "compared_markdown",
     "compared_table",
     "comparison_table",
+    "duration",
     "export_table",
     "extraction_table",
     "finetuned_lines",

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
-from nas_ray.report._text import count, described, digits, floor, interval, loss, percent, seconds, short
+from nas_ray.report._text import count, described, digits, duration, floor, interval, loss, percent, short
 
 
 def front_table(report: RunReport) -> Table:
@@ -86,8 +86,8 @@ def _verdict_style(row: UniformComparison) -> str:
 
 def stage_line(report: RunReport) -> str:
     """``profile 12 s · supernet 3 min 5 s · total 3 min 17 s``."""
-    stages = [f"{stage} {seconds(spent)}" for stage, spent in report.stage_seconds.items()]
-    return " · ".join([*stages, f"total {seconds(sum(report.stage_seconds.values()))}"])
+    stages = [f"{stage} {duration(spent)}" for stage, spent in report.stage_seconds.items()]
+    return " · ".join([*stages, f"total {duration(sum(report.stage_seconds.values()))}"])
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], teacher_encoder_params: int, guarantee: str, of: int) -> Table:

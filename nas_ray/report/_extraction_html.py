@@ -7,7 +7,7 @@ from html import escape
 from nas_ray.report import _elements as page
 from nas_ray.report._data import CandidateRow, Extraction, RunReport
 from nas_ray.report._extraction import HEADS, cells, places, row_speed, speed_text, winner_row
-from nas_ray.report._text import count, described, loss, percent, seconds
+from nas_ray.report._text import count, described, duration, loss, percent
 
 
 def extraction_tiles(report: RunReport, extraction: Extraction) -> list[tuple[str, str]]:
@@ -19,7 +19,7 @@ def extraction_tiles(report: RunReport, extraction: Extraction) -> list[tuple[st
         (f"{len(report.by_w)}", f"trainings; {len(extraction.order)} architectures in the order"),
     ]
     if report.stage_seconds:
-        tiles.append((seconds(sum(report.stage_seconds.values())), "all stages together"))
+        tiles.append((duration(sum(report.stage_seconds.values())), "all stages together"))
     return tiles
 
 

@@ -15,7 +15,7 @@ from nas_ray.report._curves import ranking_svg, shrinking_svg, training_svg
 from nas_ray.report._data import CandidateRow, RunReport, UniformComparison
 from nas_ray.report._extraction_html import extraction_section, extraction_tiles, order_section
 from nas_ray.report._figure import front_svg
-from nas_ray.report._text import count, described, digits, interval, loss, percent, seconds
+from nas_ray.report._text import count, described, digits, duration, interval, loss, percent
 
 _HEADS = (
     "candidate",
@@ -70,7 +70,7 @@ def _tiles(report: RunReport) -> list[tuple[str, str]]:
     if report.comparisons:
         tiles.append((f"{better} of {len(report.comparisons)}", "uniform encoders clearly beaten at their size"))
     if report.stage_seconds:
-        tiles.append((seconds(sum(report.stage_seconds.values())), "all stages together"))
+        tiles.append((duration(sum(report.stage_seconds.values())), "all stages together"))
     return tiles
 
 
@@ -229,10 +229,10 @@ def _stages(report: RunReport) -> str:
     stages = [(stage, spent, WIDTHS[i % len(WIDTHS)]) for i, (stage, spent) in enumerate(report.stage_seconds.items())]
     bar = "".join(f'<i style="flex:{spent / total:.4f};background:{colour}"></i>' for _, spent, colour in stages)
     keys = "".join(
-        f'<span><i class="key" style="background:{colour}"></i>{escape(stage)} {seconds(spent)}</span>'
+        f'<span><i class="key" style="background:{colour}"></i>{escape(stage)} {duration(spent)}</span>'
         for stage, spent, colour in stages
     )
-    return page.section(f"Stages: {seconds(total)}", f'<div class="bar">{bar}</div><div class="stages">{keys}</div>')
+    return page.section(f"Stages: {duration(total)}", f'<div class="bar">{bar}</div><div class="stages">{keys}</div>')
 
 
 def _commands(report: RunReport) -> str:

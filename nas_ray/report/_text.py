@@ -48,7 +48,7 @@ def percent(part: float | None, whole: float) -> str:
     return f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
 
 
-def seconds(value: float) -> str:
+def duration(value: float) -> str:
     """``41 s``, ``12 min 5 s`` or ``3 h 10 min``."""
     if value < 10:
         return f"{value:.1f} s"

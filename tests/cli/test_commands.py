@@ -101,6 +101,21 @@ def test_an_interrupt_that_a_library_swallowed_comes_back_at_the_next_progress(
         console.progress(2, 2, "steps")
 
 
+def test_progress_says_how_long_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nas_ray import _console
+
+    now = [100.0]
+    monkeypatch.setattr(_console.time, "monotonic", lambda: now[0])
+    console = _console.TerminalConsole()
+    console.progress(0, 1200, "steps")
+    for done, clock in ((8, 500.0), (1100, 600.0)):
+        now[0] = clock
+        console.progress(done, 1200, "steps")
+    slow, fast = capsys.readouterr().out.splitlines()[-2:]
+    assert slow == "  8 of 1200 steps, one in 50 s, about 16 h 33 min left"
+    assert fast == "  1100 of 1200 steps, 2.2/s, about 45 s left"
+
+
 def test_threads_speak_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     from nas_ray._console import TerminalConsole
 

@@ -21,7 +21,7 @@ from nas_ray.report import (
     write_figure,
     write_html,
 )
-from nas_ray.report._text import count, digits, loss, percent, seconds, short
+from nas_ray.report._text import count, digits, duration, loss, percent, short
 
 Make = Callable[..., RunReport]
 HOSTILE = "</title></style><script>alert('1')</script>\"' $x^ {{}} [bold]é☃"
@@ -219,7 +219,7 @@ def test_numbers() -> None:
         "1.50 G",
     ]
     assert [digits(x) for x in (None, 0.123, 9.999, 12.34, 123.4)] == ["–", "0.12", "10.0", "12.3", "123"]
-    assert [seconds(x) for x in (3.94, 59.6, 312, 11_400)] == [
+    assert [duration(x) for x in (3.94, 59.6, 312, 11_400)] == [
         "3.9 s",
         "1 min 0 s",
         "5 min 12 s",
