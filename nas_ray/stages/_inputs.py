@@ -80,9 +80,11 @@ def _of(name: str, files: list[Path]) -> str:
         return _digest(member.sha256 for member in CATALOGUE[name].members)
     if not files:
         return ""
+    above = os.path.commonpath([file.parent for file in files])  # what is moved as a whole stays the same
+    names = {file: os.path.relpath(file, above) for file in files}
     if sum(file.stat().st_size for file in files) <= _MOST_HASHED:
-        return _digest(f"{file} {_sha256(file)}" for file in files)
-    return _digest(f"{file} {(at := file.stat()).st_size} {at.st_mtime_ns}" for file in files)
+        return _digest(f"{names[file]} {_sha256(file)}" for file in files)
+    return _digest(f"{names[file]} {(at := file.stat()).st_size} {at.st_mtime_ns}" for file in files)
 
 
 def _teacher_files(name: str) -> list[Path]:

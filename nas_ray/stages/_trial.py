@@ -131,4 +131,4 @@ def _absolute(spec: TrialSpec) -> TrialSpec:
 def _local(name: str) -> str:
     """``name`` by absolute path, unless it may be that of the model hub."""
     path = os.path.expanduser(name)
-    return str(Path(path).absolute()) if name.startswith((".", "~")) or os.path.exists(path) else name
+    return os.path.abspath(path) if name.startswith((".", "~")) or os.path.exists(path) else name

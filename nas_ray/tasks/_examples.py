@@ -84,12 +84,13 @@ def _example(task: Task, part: Part, row: Columns, number: int) -> Example:
     fields = task.fields
     assert fields is not None, "the spec has them where it names files or a hub"
     texts = _texts(task, row, fields)
-    first = " ".join(texts) if task.kind == "token" else texts[0]
+    of_one = texts[1 if task.kind == "span" else 0]  # a context has many questions
+    shared = " ".join(texts) if task.kind == "token" else of_one
     return Example(
         id=_optional(row, fields.id, str(number)),
         texts=texts,
         target=None if part == "server" else _target(task, row, fields, texts),
-        group=_optional(row, fields.group, first),
+        group=_optional(row, fields.group, shared),
         names=tuple(row.get("names", ())),
         answers=tuple(row.get("answers") or ()) if task.form == "record" else (),
     )

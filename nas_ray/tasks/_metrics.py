@@ -67,7 +67,8 @@ def _macro_f1(examples: Sequence[Example], predictions: Sequence[Prediction]) ->
     from sklearn.metrics import f1_score
 
     wanted, found = _pairs(examples, predictions)
-    return float(f1_score(wanted, found, labels=np.unique(wanted), average="macro", zero_division=0))
+    known = np.union1d(wanted, found)  # without -1, said of words beyond the model's positions
+    return float(f1_score(wanted, found, labels=known[known >= 0], average="macro", zero_division=0))
 
 
 def _matthews(examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:

@@ -50,8 +50,8 @@ def read_part(task: Task, part: Part) -> tuple[Example, ...]:
     if part in own and part != "train" and not is_whole:
         return examples_of(task, part, _records(task, part))
     examples = examples_of(task, "train", _records(task, "train"))
-    check_classes(task, examples)
     if "select" in own and not is_whole:
+        check_classes(task, examples)
         return examples
     share = min(_SELECT_SHARE, _SELECT_MOST / len(examples))
     shares = _WHOLE if is_whole else {"train": 1 - share, "calibrate": 0.0, "select": share, "test": 0.0}
@@ -61,6 +61,8 @@ def read_part(task: Task, part: Part) -> tuple[Example, ...]:
             f"task '{task.name}': none of {len(examples)} training examples fell into '{part}', which is cut from them "
             f"by group; accepted: more groups, or a file for '{part}'."
         )
+    if part == "train":
+        check_classes(task, found)
     return found
 
 

@@ -28,7 +28,8 @@ def write_predictions(task: Task, examples: Sequence[Example], predictions: Sequ
     Raises:
         OSError: it cannot be written.
     """
-    form = task.predictions or Predictions(format="tsv", file=f"{task.name}.tsv")
+    own = "json" if task.kind == "span" else "tsv"  # answers may hold tabs and ends of lines
+    form = task.predictions or Predictions(format=own, file=f"{task.name}.{own}")
     said = [_said(task, form, *pair) for pair in zip(examples, predictions, strict=True)]
     write_text(folder / form.file, _WRITERS[form.format]([example.id for example in examples], said))
     return folder / form.file
@@ -87,7 +88,7 @@ def _said(task: Task, form: Predictions, example: Example, prediction: Predictio
     if isinstance(prediction, str) or example.names:
         return answer_text(example, prediction)
     names = form.labels or task.classes
-    return names[int(prediction)] if names else int(prediction)
+    return names[int(prediction)] if int(prediction) < len(names) else int(prediction)  # options may outnumber names
 
 
 def _tsv(ids: Sequence[str], said: Sequence[Any]) -> str:

@@ -127,6 +127,25 @@ def command_words(found: dict[str, Any]) -> list[str]:
     return shlex.split(found["command"])[1:]
 
 
+def test_what_was_damaged_or_moved_since(student: str, single: str, tmp_path: Path) -> None:
+    few = (*QUICK, "seeds=2", "executor=local")
+    whole = api.finetune(student, single, overrides=few, storage=tmp_path)
+    folder = Path(whole["folder"])
+    moved = shutil.copytree(student, tmp_path / "elsewhere" / Path(student).name)
+    assert api.finetune(str(moved), single, overrides=few, storage=tmp_path) == whole  # the same model
+    (folder / "finetuned.json").write_text("{")
+    assert api.finetune(student, single, overrides=few, storage=tmp_path) == whole
+    file = folder / "models" / "seed-1" / "model.safetensors"
+    before = file.read_bytes()
+    file.write_bytes(before[:100])
+    again = api.finetune(student, single, overrides=few, storage=tmp_path)
+    assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+    assert file.read_bytes() == before
+    shutil.rmtree(folder / "models" / whole["best"])
+    with pytest.raises(ModelError, match="missing or damaged; the command of the fine-tuning, given again"):
+        api.finetune(student, single, overrides=few, storage=tmp_path, teacher=str(folder))
+
+
 def test_predictions_for_the_server_are_those_of_the_best(student: str, tmp_path: Path) -> None:
     task = write_task(tmp_path / "t", "single", {"train": 64, "select": 20, "test": 20, "server": 6})
     found = api.finetune(student, str(task), overrides=QUICK, storage=tmp_path)
@@ -442,6 +461,7 @@ def test_errors_say_what_is_accepted(learned: dict[str, Any], student: str, sing
     with pytest.raises(ModelError, match=r"was fine-tuned on task 'single' with classes .*as --teacher.*'pair'"):
         tune(student, pair, teacher=learned["folder"])
     other = shutil.copytree(student, tmp_path / "other")
+    (other / "config.json").write_text((other / "config.json").read_text() + " ")
     with pytest.raises(ModelError, match=r"was made of .*accepted as --start: a model that was fine-tuned from"):
         tune(str(other), pair, start=learned["folder"])
     fewer = tmp_path / "fewer" / "single.yaml"
@@ -518,5 +538,5 @@ def test_models_of_a_hub_are_known_by_their_names(tmp_path: Path) -> None:
     of_hub = TaskModel(tmp_path, {"model": "bert-base-uncased", "model_content": ""})
     of_hub.check_continues("bert-base-uncased", "")
     for model, content in (("roberta-base", ""), ("bert-base-uncased", "a local folder's")):
-        with pytest.raises(ModelError, match="was made of bert-base-uncased; accepted as --start"):
+        with pytest.raises(ModelError, match="was made of bert-base-uncased .*accepted as --start"):
             of_hub.check_continues(model, content)

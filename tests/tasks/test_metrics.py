@@ -46,6 +46,12 @@ def test_macro_f1_of_three_classes_as_for_cb() -> None:
     assert found["macro_f1"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
 
 
+def test_macro_f1_counts_classes_that_are_only_said_as_scikit_learn_does() -> None:
+    task = task_with("single", "macro_f1", classes=("a", "b", "c"))
+    found = measure(task, examples_of([0, 0, 1]), [0, 2, 1])
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
 def test_matthews_of_one_prediction_is_0() -> None:
     assert measure(task_with("single", "matthews"), examples_of([0, 1, 1]), [1, 1, 1]) == {"matthews": 0.0}
 

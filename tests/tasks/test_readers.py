@@ -93,6 +93,31 @@ def test_one_file_is_cut_by_group(tmp_path: Path) -> None:
     assert len(read_part(load_task("ax", tmp_path / "ax.csv"), "server")) == 6
 
 
+def test_questions_on_one_context_lie_in_one_part_and_the_training_part_has_every_class(tmp_path: Path) -> None:
+    spec = {"title": "t", "kind": "span", "metrics": ["answer_f1"], "files": {"train": "train.jsonl"},
+            "fields": {"texts": ["question", "context"], "label": "answer"}}  # fmt: skip
+    (tmp_path / "asked.yaml").write_text(json.dumps(spec))
+    rows = [{"question": f"q{k}", "context": f"{k // 6} says yes", "answer": "yes"} for k in range(240)]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    task = load_task(str(tmp_path / "asked.yaml"))
+    contexts = [{example.texts[1] for example in read_part(task, part)} for part in ("train", "select", "test")]
+    assert sum(map(len, contexts)) == len(set.union(*contexts)) == 40
+    spec |= {"kind": "single", "classes": ["a", "b", "c"], "metrics": ["accuracy"], "fields": {"texts": "text"}}
+    (tmp_path / "rare.yaml").write_text(json.dumps(spec))
+    rows = [{"text": f"{k}", "label": "ab"[k % 2]} for k in range(30)]
+    kept = []
+    for rare in range(30):  # one row of class c, in training or not
+        write_jsonl(tmp_path / "train.jsonl", [*rows[:rare], {**rows[rare], "label": "c"}, *rows[rare + 1 :]])
+        task = load_task(str(tmp_path / "rare.yaml"))
+        if any(example.target == 2 for part in ("select", "test") for example in read_part(task, part)):
+            with pytest.raises(TaskError, match="no training example of c"):
+                read_part(task, "train")
+        else:
+            kept.append(rare)
+            assert any(example.target == 2 for example in read_part(task, "train"))
+    assert 10 < len(kept) < 28
+
+
 def hub_folder(folder: Path, names: Sequence[str]) -> Path:
     """A data set as a hub has it: label numbers, whose names the file's metadata hold."""
     import datasets
@@ -183,6 +208,9 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
      "row 1: a question without an answer; accepted: one with an answer, or a task with answerable: true"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"], "answer_start": [90]}},
      "row 1: the answer 'Ada' does not lie in its context at character 90"),
+    ("stsb", {"sentence1": "a", "sentence2": "b", "label": "inf"}, "row 1: the label 'inf' is not finite"),
+    ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"], "answer_start": [7]}},
+     "row 1: the answer 'Ada' does not lie in its context at character 7; characters count from 0"),
     ("squad", {**NESTED["squad"][0], "answers": {"text": ["Ada"]}},
      r"row 1: not laid out as kind span is: KeyError\('answer_start'\)"),
     ("squad", {**NESTED["squad"][0], "answers": ["Ada"]}, "row 1: not laid out as kind span is: TypeError"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from nas_ray._files import write_text
 from nas_ray.errors import SpecError
-from nas_ray.spec import Augment
+from nas_ray.spec import Augment, Part
 from nas_ray.stages._console import Console
 from nas_ray.student import WordReplacer, find_model
 from nas_ray.tasks import Example, Task
@@ -47,10 +47,22 @@ def copies(words: WordReplacer, example: Example, number: int, count: int, seed:
     return found
 
 
+def fresh_ones(new: Sequence[Example], parts: Iterable[Sequence[Example]]) -> list[Example]:
+    """Those of ``new`` whose texts no part has, each once; without regard to case and spaces."""
+    told = {_folded(example) for part in parts for example in part}
+    found = {_folded(example): example for example in reversed(new)}  # the first of equal ones stays
+    return [example for example in reversed(found.values()) if _folded(example) not in told]
+
+
+def _folded(example: Example) -> tuple[str, ...]:
+    return tuple(" ".join(text.split()).casefold() for text in example.texts)
+
+
 def augmented(
-    spec: Augment, model: str, examples: Sequence[Example], file: Path, console: Console
+    spec: Augment, model: str, parts: Mapping[Part, Sequence[Example]], file: Path, console: Console
 ) -> tuple[Example, ...]:
-    """``examples`` and their copies; the copies are made once and kept in ``file``."""
+    """The training examples of ``parts`` and copies of them that no part has; made once and kept in ``file``."""
+    examples = parts["train"]
 
     def make() -> list[Example]:
         words, found = replacer(spec, model), list[Example]()
@@ -59,9 +71,7 @@ def augmented(
             console.progress(number + 1, len(examples), "examples with other words")
         return found
 
-    new = kept(file, make)
-    told = {example.texts for example in examples}
-    return (*examples, *(example for example in new if example.texts not in told))
+    return (*examples, *fresh_ones(kept(file, make), parts.values()))
 
 
 def kept(file: Path, make: Callable[[], Sequence[Example]]) -> tuple[Example, ...]:

@@ -78,7 +78,8 @@ class TaskInputs:
         models = [None if found is None else found.content for found in (self.teacher, self.start)]
         augment = self.spec.augment
         words = teacher_content(augment.model) if augment is not None and augment.model else None
-        found = [_FORMAT, self.spec.training.model_dump(mode="json"), task, self.model, self.content, *models, words]
+        model = self.content or self.model  # a folder by what it holds, wherever it lies
+        found = [_FORMAT, self.spec.training.model_dump(mode="json"), task, model, *models, words]
         text = json.dumps([*found, self.data.digest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -116,8 +117,8 @@ class TaskInputs:
     def augment(self, folder: Path) -> None:
         """Add what the settings say to the training examples; it is kept in ``folder``."""
         if self.spec.augment is not None:
-            examples, file = self.data.examples["train"], folder / _AUGMENTED
-            self.data.train_on(augmented(self.spec.augment, self.model, examples, file, self.console))
+            parts, file = self.data.examples, folder / _AUGMENTED
+            self.data.train_on(augmented(self.spec.augment, self.model, parts, file, self.console))
 
     def config(
         self, checkpoints: Path, ladder: tuple[Rung, ...] | None = None, origin: str | None = None

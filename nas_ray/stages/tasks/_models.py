@@ -14,7 +14,7 @@ from nas_ray.errors import ModelError
 from nas_ray.stages._checks import device_here
 from nas_ray.stages._inputs import teacher_content
 from nas_ray.stages.tasks._data import Scores
-from nas_ray.student import Head, ModelSource, find_model
+from nas_ray.student import Head, ModelSource, check_weights, find_model
 from nas_ray.tasks import Encoded, Task
 
 RECORD = "finetuned.json"
@@ -69,14 +69,24 @@ class TaskModel:
         is_other = content != self.record["model_content"]
         if is_other or (not content and model != self.record["model"]):  # what a hub holds is known by its name alone
             raise ModelError(
-                f"{self.folder}: was made of {self.record['model']}; accepted as --start: a model that was fine-tuned "
-                f"from {model}."
+                f"{self.folder}: was made of {self.record['model']} as it was then; accepted as --start: a model that "
+                f"was fine-tuned from {model} as it is now."
             )
 
 
 def folder_name(model: str) -> str:
     """What folders call a model."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name)
+
+
+def stands(folder: Path) -> bool:
+    """Whether a model's folder holds its record and whole weights."""
+    try:
+        check_weights(folder)
+        read_record(folder / MODEL_RECORD)
+    except ModelError:
+        return False
+    return True
 
 
 def find_task_model(name: str) -> TaskModel:
@@ -88,6 +98,10 @@ def find_task_model(name: str) -> TaskModel:
     folder = Path(name).expanduser().absolute()
     if (folder / RECORD).is_file():
         folder = folder / "models" / str(read_record(folder / RECORD)["best"])
+        if not stands(folder):
+            raise ModelError(
+                f"{folder}: missing or damaged; the command of the fine-tuning, given again, makes it anew."
+            )
     if not (folder / MODEL_RECORD).is_file():
         raise ModelError(
             f"{name}: holds neither {RECORD} nor {MODEL_RECORD}; accepted: the folder of a finished "

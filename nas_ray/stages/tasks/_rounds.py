@@ -20,7 +20,7 @@ from nas_ray.search import Candidate, Joint, Point, SearchSession, rooted_common
 from nas_ray.space import GivenModel, Rung
 from nas_ray.spec import Agora, Part
 from nas_ray.stages._sessions import listed_session
-from nas_ray.stages.tasks._augmentation import copies, kept, read_examples, replacer
+from nas_ray.stages.tasks._augmentation import copies, fresh_ones, kept, read_examples, replacer
 from nas_ray.stages.tasks._data import Scorer
 from nas_ray.stages.tasks._inputs import TaskInputs
 from nas_ray.stages.tasks._models import read_record
@@ -181,9 +181,8 @@ class Rounds:
         transform = self.spec.transform
         words, seed = replacer(transform, self.inputs.model), transform.seed + 1000 * number
         new = [copy for at in mistakes for copy in copies(words, self.dev[at], at, transform.copies, seed)]
-        told = {_folded(example) for part in (train, *self.inputs.data.examples.values()) for example in part}
-        fresh = {_folded(example): example for example in new if _folded(example) not in told}
-        examples = [replace(example, id=f"{example.id}@{number + 1}") for example in fresh.values()]
+        fresh = fresh_ones(new, (train, *self.inputs.data.examples.values()))
+        examples = [replace(example, id=f"{example.id}@{number + 1}") for example in fresh]
         return self._labelled(examples) if examples else []
 
     def _labelled(self, examples: Sequence[Example]) -> list[Example]:
@@ -205,7 +204,3 @@ class Rounds:
 
 def _named(one: Set) -> str:
     return json.dumps(one, sort_keys=True)
-
-
-def _folded(example: Example) -> tuple[str, ...]:
-    return tuple(" ".join(text.split()).casefold() for text in example.texts)

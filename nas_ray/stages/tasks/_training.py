@@ -17,7 +17,7 @@ from nas_ray.space import GivenModel
 from nas_ray.stages._plans import at_its_end
 from nas_ray.stages._sessions import best_outcome, listed_session, sets_session
 from nas_ray.stages.tasks._inputs import TaskInputs
-from nas_ray.stages.tasks._models import MODEL_RECORD, TaskModel, read_record
+from nas_ray.stages.tasks._models import MODEL_RECORD, TaskModel, read_record, stands
 from nas_ray.stages.tasks._trials import TrialListener, Workers
 from nas_ray.student import backbone_sizes, save_model
 from nas_ray.tracking import Tracker
@@ -138,9 +138,8 @@ class TaskTraining:
 
     def _finished(self, judge: FinetuneJudge, origin: str, seed: int, outcome: Outcome) -> TaskModel:
         """The model of a training that is over, kept in a folder with its scores."""
-        name = f"seed-{seed}" if origin == SETTINGS else f"best-seed-{seed}"
-        folder, trial = self.folder / MODELS / name, outcome.task
-        if not (folder / MODEL_RECORD).is_file():
+        folder, trial = self.folder / MODELS / model_name(origin, seed), outcome.task
+        if not stands(folder):
             assignment = Assignment(trial.candidate_id, trial.architecture.arch_id, trial.hyperparameters)
             model = at_its_end(judge.begin(assignment), self.inputs.console.say)
             keep_model(self.inputs, model, folder, self._scores(model, origin, outcome))
@@ -164,6 +163,11 @@ class TaskTraining:
             "select": select.metrics(scores, threshold),
             "test": test.metrics(model.scores(test.rows), threshold),
         }
+
+
+def model_name(origin: str, seed: int) -> str:
+    """What the folder of a training's model is called."""
+    return f"seed-{seed}" if origin == SETTINGS else f"best-seed-{seed}"
 
 
 def keep_model(inputs: TaskInputs, model: FinetunedModel, folder: Path, more: Mapping[str, Any]) -> None:

@@ -52,8 +52,9 @@ class Looping:
         else:
             try:
                 with hold(self.folder, "works on this loop"):
-                    self.inputs.console.say(f"agora {self.folder}")
-                    self._make()
+                    if not self.is_finished:  # another process may just have ended
+                        self.inputs.console.say(f"agora {self.folder}")
+                        self._make()
             except (NasRayError, KeyboardInterrupt):
                 raise
             except Exception as error:
@@ -95,6 +96,11 @@ class Looping:
             check_device("training.device", inputs.spec.device)
         inputs.check()
         metric, known = inputs.task.metrics[0], inputs.teacher.record["select"]
+        if metric not in known:
+            raise ModelError(
+                f"{inputs.teacher.folder}: was scored by {', '.join(known)}, not by {metric}, which orders the sets "
+                "here; accepted: a teacher fine-tuned with this metric."
+            )
         if known[metric] <= _GOOD_TEACHER:
             inputs.console.say(
                 f"  the teacher reaches {metric} {known[metric]:.3f} on select; the paper asks for more than two thirds"

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from nas_ray._files import write_text
-from nas_ray.errors import NasRayError, StageError
+from nas_ray.errors import ModelError, NasRayError, StageError
 from nas_ray.stages._checks import check_device
 from nas_ray.stages._hold import hold
 from nas_ray.stages.tasks._inputs import TaskInputs
-from nas_ray.stages.tasks._models import RECORD, TaskModel, folder_name, read_record
+from nas_ray.stages.tasks._models import RECORD, TaskModel, folder_name, read_record, stands
 from nas_ray.stages.tasks._statistics import spreads, verdict
-from nas_ray.stages.tasks._training import BEST, CHECKPOINTS, SETTINGS, TaskTraining
+from nas_ray.stages.tasks._training import BEST, CHECKPOINTS, MODELS, SETTINGS, TaskTraining, model_name
 from nas_ray.stages.tasks._trials import SPOOL, Workers, task_tracker
 from nas_ray.teacher import first_line
 from nas_ray.tracking import Tracker
@@ -76,8 +76,14 @@ class Finetuning:
 
     @property
     def is_finished(self) -> bool:
-        """Whether its record stands."""
-        return (self.folder / RECORD).is_file()
+        """Whether its record and its models stand; what was damaged since is made again."""
+        spec, origins = self.inputs.spec, (SETTINGS,) if self.inputs.spec.search is None else (SETTINGS, BEST)
+        try:
+            read_record(self.folder / RECORD)
+        except ModelError:
+            return False
+        seeds = range(spec.seed, spec.seed + spec.seeds)
+        return all(stands(self.folder / MODELS / model_name(origin, seed)) for origin in origins for seed in seeds)
 
     @property
     def command(self) -> str:

@@ -44,7 +44,7 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
     if not data.parts:
         raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
     asked = data.parts[-1]  # what only the server can score, if there is such a part
-    folder = out or model.folder.parents[1] / PREDICTIONS
+    folder = out or model.folder.parents[1] / PREDICTIONS / ("" if asked == "server" else asked)
     packed = folder.suffix.lower() == ARCHIVE
     if packed:
         check_archive(folder)
