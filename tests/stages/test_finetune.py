@@ -538,5 +538,5 @@ def test_models_of_a_hub_are_known_by_their_names(tmp_path: Path) -> None:
     of_hub = TaskModel(tmp_path, {"model": "bert-base-uncased", "model_content": ""})
     of_hub.check_continues("bert-base-uncased", "")
     for model, content in (("roberta-base", ""), ("bert-base-uncased", "a local folder's")):
-        with pytest.raises(ModelError, match="was made of bert-base-uncased .*accepted as --start"):
+        with pytest.raises(ModelError, match=r"was made of bert-base-uncased .*accepted as --start"):
             of_hub.check_continues(model, content)
