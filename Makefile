@@ -22,10 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 quickstart: $(STAMP) ## run a small search end to end; STORAGE=DIR says where
 	$(BIN)/nas-ray search quickstart --storage "$(STORAGE)"
 
-# Three, on two cores: many tests wait for Ray to start or for what was killed to be noticed.
 # Files in their order: by number of tests the long ones, which have few, would come last and alone.
 test: lint ## everything that CI checks
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
