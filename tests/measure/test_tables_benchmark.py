@@ -38,14 +38,17 @@ def test_errors_by_hand(costs: Costs) -> None:
     models = held_out(costs, 6, 0)
     true = [costs.latency.total(parts) for parts in models]
     measured = [t * f for t, f in zip(true, (1, 1 / 1.1, 1 / 1.2, 1, 1 / 1.4, 1), strict=True)]
-    found = errors(models, costs, measured)
+    found = errors(models, costs, measured, 1.0)
+    slower = errors(models, costs, [2 * t for t in measured], 2.0)
+    assert slower["median_share_error_percent"] == found["median_error_percent"]
+    assert slower["median_error_percent"] > found["median_error_percent"]
     assert found["median_error_percent"] == pytest.approx(5.0)
     assert found["worst_error_percent"] == pytest.approx(40.0)
     assert found["spearman"] == pytest.approx(
         1.0 if sorted(measured) == measured else np.corrcoef(np.argsort(np.argsort(measured)), range(6))[0, 1], abs=1e-4
     )
     assert found["spearman_middle"] == (1.0 if measured[2] < measured[3] else -1.0)
-    assert errors(models, costs, true)["spearman"] == 1.0
+    assert errors(models, costs, true, 1.0)["spearman"] == 1.0
 
 
 def test_models_are_measured_at_the_tables_own_key(costs: Costs) -> None:
