@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from nas_ray._files import replace_folder, write_text
+from nas_ray._files import write_text
 from nas_ray.distill import (
     Assignment,
     ErrorKind,
@@ -25,7 +25,7 @@ from nas_ray.distill import (
     TrainingText,
     steps_done,
 )
-from nas_ray.errors import ModelError, NasRayError, RunError, SpecError, StageError
+from nas_ray.errors import NasRayError, RunError, SpecError, StageError
 from nas_ray.search import Outcome, SearchSession, read_journal
 from nas_ray.space import Rung
 from nas_ray.spec import Retrain, parse, spec_hash, to_yaml
@@ -39,13 +39,14 @@ from nas_ray.stages._outputs import teacher_outputs
 from nas_ray.stages._pipeline import driven, remember
 from nas_ray.stages._plans import at_its_end, distill_plan, on_driver
 from nas_ray.stages._retrain_sessions import journal_of, searching_session, students_session
+from nas_ray.stages._retrained import Models
 from nas_ray.stages._run import Run
 from nas_ray.stages._sessions import best_outcome
 from nas_ray.stages._starts import distilled_from, weights_of, write_starts
 from nas_ray.stages._texts import Texts
 from nas_ray.stages._trial import retraining_part
 from nas_ray.stages.search import run_local
-from nas_ray.student import CARD_FILE, StudentCard, check_weights, read_card, save_model
+from nas_ray.student import CARD_FILE, StudentCard
 from nas_ray.teacher import TeacherSource, first_line, has_normalised_sentences, load_tokenizer
 from nas_ray.tracking import Tracker
 
@@ -62,6 +63,7 @@ class Retraining:
         self.name = name or _name(self.spec)
         self.folder = context.path(RETRAINED) / self.name
         self.journal = self.folder / "journal.jsonl"
+        self.models = Models(self.folder / _MODELS, context.console.say)
         self.ladder = tuple(Rung("distilled", steps) for steps in spec.rungs)
 
     @cached_property
@@ -92,7 +94,7 @@ class Retraining:
             raise SpecError(
                 f"{self.spec.workers}, in a run without Ray; accepted: 1, or cluster.executor ray", key="workers"
             )
-        todo = [row for row in rows if not self._is_finished(row)]
+        todo = [row for row in rows if not self.models.has(row)]
         say(f"  {len(rows)} students in {self.folder}, {len(rows) - len(todo)} of them finished before")
         failed = self._finish(todo) if todo else []
         self.track()  # what finished before too: its end may have been killed before MLflow was told
@@ -102,7 +104,7 @@ class Retraining:
                 f"{failed[0].task.candidate_id} {failed[0].status} ({failed[0].reason}). Its last good checkpoint, if "
                 f"it had one, is in {self.folder / _CHECKPOINTS}; the same command tries again from there"
             )  # fmt: skip
-        return [self.model(row) for row in rows]
+        return [self.models.at(row) for row in rows]
 
     def _finish(self, todo: Sequence[dict[str, Any]]) -> list[Outcome]:
         """Train the candidates of ``todo`` and write their models; those that could not be finished."""
@@ -115,22 +117,11 @@ class Retraining:
             if outcome.status == "completed":
                 task = outcome.task
                 student = judge.begin(Assignment(task.candidate_id, row["arch_id"], task.hyperparameters))
-                self._write_model(row, at_its_end(student, self.context.console.say), outcome)
+                student = at_its_end(student, self.context.console.say)
+                tokenizer = load_tokenizer(self.teacher)
+                self.models.write(row, student.model, tokenizer, self._card(row, student, outcome))
                 self._clear(row)
         return [outcome for outcome in outcomes if outcome.status != "completed"]
-
-    def _is_finished(self, row: Mapping[str, Any]) -> bool:
-        """Whether its model stands; one that was damaged since is told of, and written again."""
-        folder = self.model(row)
-        if not folder.is_dir():
-            return False
-        try:
-            read_card(folder)
-            check_weights(folder)
-        except ModelError as error:
-            self.context.console.say(f"  {str(error).rstrip('.')}; it is made again")
-            return False
-        return True
 
     def _check(self) -> None:
         """A mistake in teacher, text or device is told before anything is written."""
@@ -203,27 +194,12 @@ class Retraining:
 
     def track(self) -> None:
         """What only the end of a training knows, and the summary."""
-        cards = list(self._cards())
+        cards = list(self.models.cards())
         for card in cards:
             self.tracker.candidate_ended(card.logged_as, "completed", card.metrics, {"stage": "retrain"})
         settings = {name: str(value) for name, value in self.spec.model_dump(mode="json").items()}
-        files = [self.folder / _SETTINGS, *(self.model(asdict(card)) / CARD_FILE for card in cards)]
+        files = [self.folder / _SETTINGS, *(self.models.at(asdict(card)) / CARD_FILE for card in cards)]
         self.tracker.summary({**settings, "run": self.context.run.run_id}, {"students": len(cards)}, files)
-
-    def _cards(self) -> Iterator[StudentCard]:
-        """Of the models that stand; exports may lie beside them."""
-        for file in sorted((self.folder / _MODELS).glob(f"[!.]*/{CARD_FILE}")):
-            try:
-                card = read_card(file.parent)
-            except ModelError as error:  # whoever asks for that one is told so, too
-                self.context.console.say(f"  left out: {error}")
-                continue
-            if card.candidate_id == file.parent.name:
-                yield card
-
-    def model(self, row: Mapping[str, Any]) -> Path:
-        """The folder of the model of a row."""
-        return self.folder / _MODELS / str(row["candidate_id"])
 
     def _train(
         self, session: SearchSession, judging: Judging, progress: Callable[[SearchSession], None]
@@ -268,13 +244,6 @@ class Retraining:
             freeze_embeddings=spec.freeze_embeddings,
         )
         return judge, arrays, text
-
-    def _write_model(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> None:
-        """Weights, configuration, tokenizer and record, whole or not at all."""
-        with replace_folder(self.model(row)) as temporary:
-            save_model(student.model, temporary)
-            load_tokenizer(self.teacher).save_pretrained(temporary)
-            self._card(row, student, outcome).write(temporary)
 
     def _card(self, row: dict[str, Any], student: RetrainedStudent, outcome: Outcome) -> StudentCard:
         context, spec = self.context, self.spec
