@@ -52,17 +52,14 @@ def task_facts(name: str) -> dict[str, Any]:
 def check(file: str) -> str:
     """Check a trial spec, a space file or a task file; returns a few lines that say what it is.
 
-    Neither the teacher nor the text is looked for: they may be on another machine.
+    Neither the teacher nor the text is looked for: they may be on another machine. The examples of a task are read if
+    they are here.
 
     Raises:
-        SpecError: the file is missing, no YAML, or something in it is not accepted.
+        SpecError: the file is missing, no YAML, or something in it is not accepted. TaskError: the same of examples.
     """
     if is_task(file):
-        facts = task_facts(file)
-        return (
-            f"{file}: task '{facts['name']}', kind {facts['kind']}\n"
-            f"  metrics {', '.join(facts['metrics'])}; parts {', '.join(facts['parts'])}"
-        )
+        return "\n".join([f"{file}: {line}" if not n else f"  {line}" for n, line in enumerate(_task_lines(file))])
     if is_space(file):
         space = load_space(file)
         return "\n".join([f"{file}: search space '{space.name}', kind {space.kind}", *_space_lines(space)])
@@ -73,6 +70,17 @@ def check(file: str) -> str:
         return "\n".join([first, *_space_lines(space), *_extraction_lines(spec, space)])
     first = f"{first}, {spec.search.num_candidates} candidates"
     return "\n".join([first, *_space_lines(space), *_trial_lines(spec, space)])
+
+
+def _task_lines(file: str) -> list[str]:
+    from nas_ray.tasks import has_data, load_task, parts_of, read_part
+
+    task = load_task(file)
+    parts = parts_of(task)
+    lines = [f"task '{task.name}', kind {task.kind}", f"metrics {', '.join(task.metrics)}; parts {', '.join(parts)}"]
+    if has_data(task):
+        return [*lines, "examples " + ", ".join(f"{part} {len(read_part(task, part)):,}" for part in parts)]
+    return [*lines, f"its examples are not here ({task.source}), and were not checked"]
 
 
 def _space_lines(space: PathSpace | UniformSpace) -> list[str]:

@@ -114,9 +114,9 @@ class StageError(NasRayError):
         return f"stage {stage}: {message}"
 
 
-def unknown(what: str, found: str, known: Iterable[str]) -> str:
-    """One sentence for an unknown name: what was found, what is known, the nearest."""
+def unknown(what: str, found: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """One sentence for an unknown name: what was found, what is known, the nearest, or what it is ``elsewhere``."""
     names = sorted(known)
-    near = difflib.get_close_matches(found, names, n=1)
+    near = difflib.get_close_matches(found, names, n=1) or list(elsewhere)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return f"unknown {what} '{found}'; known: {', '.join(names)}.{hint}"

@@ -51,8 +51,9 @@ def _rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 def _caption(found: Mapping[str, Any]) -> str:
     metric, best, plain = found["metrics"][0], found["best"], found["plain"]
-    gain = 100 * (best["test"][metric] - plain["test"][metric])
+    gain, low, high = (100 * found["gain"][name] for name in ("difference", "low", "high"))
     return (
         f"{found['model']} on {found['task']}, {metric} times 100. {_LEAK} Round {best['round']} is chosen: "
-        f"{gain:+.1f} on test against the best by select of {plain['trainings']} plain trainings (which train on dev)."
+        f"{gain:+.1f} on test, 95 % [{low:+.1f}, {high:+.1f}] over test examples, against the best by select of "
+        f"{plain['trainings']} plain trainings (which train on dev)."
     )

@@ -148,7 +148,9 @@ def parse(model: type[Model], data: Mapping[str, Any], file: str) -> Model:
         loc = loc[:-1] if in_key else loc
         key = ".".join(loc)
         if first["type"] == "extra_forbidden":
-            message = unknown("key", loc[-1], _keys(model, loc[:-1]))
+            *parents, name = loc
+            known = _keys(model, parents)
+            message = unknown("key", name, known, (f"{k}.{name}" for k in known if name in _keys(model, [*parents, k])))
         elif first["type"] == "literal_error":
             known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
             message = unknown("key" if in_key else "value", str(first["input"]), known)

@@ -43,6 +43,12 @@ def _names(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _quoted(value: object) -> object:
+    if isinstance(value, list) and any(isinstance(name, bool) for name in value):
+        raise ValueError("YAML reads yes, no, on, off, true and false as truth values; accepted: 'yes' in quotes")
+    return [str(name) if isinstance(name, int) else name for name in value] if isinstance(value, list) else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
 """One name, or several of which the first that is there counts."""
 Columns = Annotated[tuple[Names, ...], BeforeValidator(_names)]
@@ -103,7 +109,7 @@ class TaskSpec(Frozen):
     """The columns; embedded tasks need none."""
     form: Form | None = None
     """A benchmark's own layout that is brought into columns first."""
-    classes: tuple[str, ...] = ()
+    classes: Annotated[tuple[str, ...], BeforeValidator(_quoted)] = ()
     """Names of the classes in the order of their numbers; of a choice what its labels call the options."""
     metrics: tuple[Metric, ...] = Field(min_length=1)
     """All are reported; the first chooses. Larger is better."""
@@ -143,6 +149,11 @@ class TaskSpec(Frozen):
             raise ValueError(f"kind {self.kind} needs classes: at least two names, each once")
         if (two := _TWO_CLASSES.intersection(self.metrics)) and len(self.classes) != 2:
             raise ValueError(f"the metric {min(two)} needs two classes, the second of which is looked for")
+        if "question_match" in self.metrics and self.form != "multirc" and (self.fields is None or not self.fields.id):
+            raise ValueError(
+                "the metric question_match needs fields.id, a column with paragraph-question-answer: what stands "
+                "before the last - tells the question"
+            )
         if self.kind == "choice" and self.form != "record" and "accuracy" not in self.metrics:
             raise ValueError("the options have no names to compare answers with; accepted: metrics: [accuracy]")
         if self.embedded is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,45 +23,36 @@ _MOST_TOKENS = 30  # of an answer, as BERT's own script has it
 class SpanAnswer:
     """What a model says of one question."""
 
-    best: tuple[tuple[str, float], ...]
-    """Texts and their scores (logit of the first token plus that of the last), the best first."""
+    best: str
+    """The likeliest text (logit of the first token plus that of the last); empty if no window holds any."""
     null: float
     """How much likelier it is that there is no answer: log-odds of the head, or the null score less the best."""
 
     def text(self, threshold: float) -> str:
         """The answer, empty if ``null`` is above ``threshold``."""
-        return "" if self.null > threshold or not self.best else self.best[0][0]
+        return "" if self.null > threshold else self.best
 
 
-def span_answers(
-    examples: Sequence[Example],
-    logits: Logits,
-    encoded: Encoded,
-    *,
-    n_best: int = 1,
-    most_tokens: int = _MOST_TOKENS,
-) -> tuple[SpanAnswer, ...]:
-    """The ``n_best`` spans of each context.
+def span_answers(examples: Sequence[Example], logits: Logits, encoded: Encoded) -> tuple[SpanAnswer, ...]:
+    """The best span of each context, of at most 30 tokens.
 
     ``logits`` ``(rows, tokens, 2)`` are of an answer's first and last token; the first token stands for no answer. Or
     ``(rows, tokens, 3)``: a head says, at the first token, whether a window holds the answer.
     """
     assert encoded.offsets is not None, "encoded as spans"
-    found: list[list[tuple[float, str]]] = [[] for _ in examples]
+    best: list[tuple[float, str]] = [(-np.inf, "")] * len(examples)
     nulls = np.full(len(examples), np.inf)
     has_head = logits.shape[-1] == 3
     none = -logits[:, 0, 2] if has_head else logits[:, 0].sum(axis=1)
     for row, number in enumerate(encoded.example):
-        context = examples[number].texts[1]
-        spans = _spans(logits[row], encoded.offsets[row], n_best, most_tokens)
-        found[number] += [(score, context[start:end]) for score, start, end in spans]
+        score, start, end = _best_span(logits[row], encoded.offsets[row])
+        if score > best[number][0]:
+            best[number] = score, examples[number].texts[1][start:end]
         nulls[number] = min(nulls[number], none[row])
-    answers = []
-    for spans_, null in zip(found, nulls, strict=True):
-        best = sorted(spans_, key=lambda span: -span[0])[:n_best]
-        less = best[0][0] if best and not has_head else 0.0
-        answers.append(SpanAnswer(tuple((text, score) for score, text in best), float(null - less)))
-    return tuple(answers)
+    return tuple(
+        SpanAnswer(text, float(null if has_head or np.isinf(score) else null - score))
+        for (score, text), null in zip(best, nulls, strict=True)
+    )
 
 
 def choose_threshold(examples: Sequence[Example], answers: Sequence[SpanAnswer], metric: str) -> float:
@@ -93,18 +84,14 @@ def null_probability(answer: SpanAnswer) -> float:
     return float(1 / (1 + np.exp(-np.clip(answer.null, -50, 50))))
 
 
-def _spans(
-    logits: Logits, offsets: NDArray[np.int32], n_best: int, most_tokens: int
-) -> Iterator[tuple[float, int, int]]:
-    """Score, first and last character of the best spans of one window, exactly: every pair of tokens is looked at."""
+def _best_span(logits: Logits, offsets: NDArray[np.int32]) -> tuple[float, int, int]:
+    """Score, first and last character of the best span of one window, exactly: every pair of tokens is looked at."""
     held = np.flatnonzero(offsets[:, 1] >= 0)
     if not len(held):
-        return
+        return -np.inf, 0, 0
     inside = logits[held[0] : held[-1] + 1].astype(np.float64)
-    ends = np.concatenate([inside[:, 1], np.full(most_tokens - 1, -np.inf)])
-    scores = inside[:, :1] + sliding_window_view(ends, most_tokens)  # (first token, tokens - 1)
-    best = np.argsort(-scores, axis=None, kind="stable")[:n_best] if n_best > 1 else [scores.argmax()]
-    for first, more in zip(*np.unravel_index(best, scores.shape), strict=True):
-        if np.isfinite(scores[first, more]):
-            start, end = offsets[held[0] + first, 0], offsets[held[0] + first + more, 1]
-            yield float(scores[first, more]), int(start), int(end)
+    ends = np.concatenate([inside[:, 1], np.full(_MOST_TOKENS - 1, -np.inf)])
+    scores = inside[:, :1] + sliding_window_view(ends, _MOST_TOKENS)  # (first token, tokens - 1)
+    first, more = np.unravel_index(scores.argmax(), scores.shape)
+    start, end = offsets[held[0] + first, 0], offsets[held[0] + first + more, 1]
+    return float(scores[first, more]), int(start), int(end)

@@ -120,7 +120,8 @@ def _right(example: Example) -> list[int | None]:
 
 def _words(_task: Task, examples: Sequence[Example], tokenizer: Any, length: int) -> Iterator[Row]:
     """The words of a text, each of which may be several tokens."""
-    texts = [list(example.texts) for example in examples]
+    # with the space before a word that byte-level tokenizers (RoBERTa's) take for a part of it
+    texts = [[*example.texts[:1], *(f" {word}" for word in example.texts[1:])] for example in examples]
     encodings = tokenizer(texts, is_split_into_words=True, truncation=True, max_length=length).encodings
     for number, (example, encoding) in enumerate(zip(examples, encodings, strict=True)):
         words = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)

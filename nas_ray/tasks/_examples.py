@@ -40,6 +40,11 @@ def examples_of(task: Task, part: Part, records: Iterable[Record]) -> tuple[Exam
         raise TaskError(
             f"task '{task.name}': the part '{part}' is empty; accepted: at least one example in {task.source}."
         )
+    if "gender_parity" in task.metrics and len(found) % 2:
+        raise TaskError(
+            f"task '{task.name}': {len(found)} examples of '{part}'; accepted: an even number, since gender_parity "
+            "compares each with the next."
+        )
     return tuple(_with_ids(found))
 
 

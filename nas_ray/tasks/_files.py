@@ -43,8 +43,10 @@ def find_files(folder: Path, stems: Sequence[str]) -> list[Path]:
     )
 
 
-def read_file(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Record]:
+def read_file(path: Path, columns: tuple[str, ...] = (), *, is_own: bool = False) -> Iterator[Record]:
     """The rows of a file, or the documents of a folder; ``columns`` names those of a tsv file without a header.
+
+    A cell too many is refused where it ``is_own`` of a user; of a benchmark's tsv file it is passed over.
 
     Raises:
         TaskError: it cannot be read as what its ending says.
@@ -57,7 +59,7 @@ def read_file(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Record]:
     elif path.suffix not in _READERS:
         raise TaskError(f"{path}: unknown ending; accepted: {', '.join(_READERS)}.")
     elif path.suffix == ".tsv":
-        yield from _checked(path, lambda file: _tsv(file, columns))
+        yield from _checked(path, lambda file: _tsv(file, columns, is_own))
     else:
         yield from _checked(path, _READERS[path.suffix])
 
@@ -107,11 +109,15 @@ def _csv(path: Path) -> Iterator[Columns]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
             if None in row:
-                raise ValueError(f"more cells than the header has, from {row[None][0]!r} on")
+                raise _too_many(row[None][0])
             yield row
 
 
-def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Columns]:
+def _too_many(cell: str) -> ValueError:
+    return ValueError(f"more cells than the header has, from {cell!r} on")
+
+
+def _tsv(path: Path, columns: tuple[str, ...], is_own: bool) -> Iterator[Columns]:
     """Cells between tabs as they stand: in GLUE's files a quotation mark is one of the text."""
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         lines = (line.rstrip("\r\n").split("\t") for line in file)
@@ -119,7 +125,11 @@ def _tsv(path: Path, columns: tuple[str, ...]) -> Iterator[Columns]:
         if len(header) == len(columns) and not set(header) & set(columns):
             yield dict(zip(columns, header, strict=True))
             header = list(columns)
-        yield from (dict(zip(header, cells, strict=False)) for cells in lines if cells != [""])
+        for cells in lines:
+            if is_own and len(cells) > len(header):
+                raise _too_many(cells[len(header)])
+            if cells != [""]:
+                yield dict(zip(header, cells, strict=False))
 
 
 def _jsonl(path: Path) -> Iterator[Columns]:
@@ -146,7 +156,7 @@ def _parquet(path: Path) -> Iterator[Columns]:
 
 _READERS: Mapping[str, Callable[[Path], Iterable[Columns]]] = {
     ".csv": _csv,
-    ".tsv": lambda path: _tsv(path, ()),
+    ".tsv": lambda path: _tsv(path, (), False),
     ".jsonl": _jsonl,
     ".json": _json,
     ".parquet": _parquet,

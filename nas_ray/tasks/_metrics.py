@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,8 +48,11 @@ def measure(task: Task, examples: Sequence[Example], predictions: Sequence[Predi
 
 def _pairs(examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Targets and predictions, of words all in one row."""
-    wanted = np.concatenate([np.atleast_1d(np.asarray(example.target)) for example in examples])
-    return wanted, np.concatenate([np.atleast_1d(np.asarray(prediction)) for prediction in predictions])
+    return _row(example.target for example in examples), _row(predictions)
+
+
+def _row(values: Iterable[Any]) -> NDArray[Any]:
+    return np.array([one for value in values for one in (value if isinstance(value, tuple) else (value,))])
 
 
 def _accuracy(examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:

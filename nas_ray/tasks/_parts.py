@@ -8,7 +8,7 @@ from typing import get_args
 
 from nas_ray.data import labelled, split_of
 from nas_ray.errors import TaskError
-from nas_ray.spec import Part
+from nas_ray.spec import Part, TaskSpec
 from nas_ray.tasks._examples import check_classes, examples_of
 from nas_ray.tasks._files import Record, find_files, read_file, read_hub
 from nas_ray.tasks._task import Example, Task
@@ -20,6 +20,7 @@ _EMBEDDED: Mapping[Part, tuple[str, ...]] = {
 }
 _WHOLE = {"train": 0.7, "calibrate": 0.0, "select": 0.1, "test": 0.2}  # of a task that has one file
 _SELECT_SHARE, _SELECT_MOST = 0.1, 2000  # what is cut from training examples: enough to choose by
+_OWN = TaskSpec.model_fields["group"].default
 _SEED = 2014  # never to be changed: what chose would become what trains
 
 
@@ -31,6 +32,11 @@ def parts_of(task: Task) -> tuple[Part, ...]:
         if task.data is not None and "server" in own and not _has_file(task, task.data, "server"):
             own.remove("server")
     return tuple(part for part in get_args(Part) if part in own)
+
+
+def has_data(task: Task) -> bool:
+    """Whether local files of ``task`` are there."""
+    return task.data is not None and (task.data.is_file() or any(_has_file(task, task.data, p) for p in _names(task)))
 
 
 def read_part(task: Task, part: Part) -> tuple[Example, ...]:
@@ -88,7 +94,7 @@ def _records(task: Task, part: Part) -> Iterator[Record]:
         yield from read_hub(task.hub.path, task.hub.config, task.hub.splits[part], label)
         return
     for file in [task.data] if task.data.is_file() else _files(task, task.data, part):
-        yield from read_file(file, task.columns)
+        yield from read_file(file, task.columns, is_own=task.group == _OWN)
 
 
 def _files(task: Task, data: Path, part: Part) -> list[Path]:

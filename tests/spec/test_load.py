@@ -371,6 +371,7 @@ def test_later_overrides_win() -> None:
         ("sead=3", r"quickstart.yaml: sead: unknown key 'sead'.*Did you mean 'seed'\?"),
         ("search.num_candidats=3", r"Did you mean 'num_candidates'\?"),
         ("search..rungs=3", "unknown key ''"),
+        ("scheduler.name=asha", r"unknown key 'scheduler'.*Did you mean 'search\.scheduler'\?"),
         ("text.sources.2.share=3", "text.sources: no item '2' in a list of 2"),
         ("text.sources.0.0.share=3", "text.sources.0.0: unknown key '0'"),
         ("text.sources.0.source.x=3", "text.sources.0.source: .*valid string"),

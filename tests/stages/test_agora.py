@@ -73,6 +73,9 @@ def test_sets_go_by_the_ordering_rule_until_none_is_left(whole: dict[str, Any], 
     kept = f"{whole['folder']}/models/{best['model']}"
     assert api.predict(kept, task, out=Path(whole["folder"]) / "said")["scores"] == best["test"]
     assert whole["plain"]["trainings"] == whole["trainings"] == sum(one["sets"] for one in rounds)
+    gain = whole["gain"]
+    assert gain["difference"] == best["test"]["accuracy"] - whole["plain"]["test"]["accuracy"]
+    assert -1 <= gain["low"] <= gain["difference"] <= gain["high"] <= 1
 
 
 def test_new_examples_are_changed_mistakes_that_the_teacher_labels_and_no_part_has(
@@ -82,9 +85,10 @@ def test_new_examples_are_changed_mistakes_that_the_teacher_labels_and_no_part_h
     known = {text for part in ("train", "select", "test") for text in texts(parts / f"{part}.jsonl")}
     sizes = whole["sizes"]
     assert sizes["train"] + sizes["dev"] == 120
+    assert not (folder / f"generated-{len(whole['rounds'])}.jsonl").exists()  # nothing is left that it would train
     assert whole["rounds"][0]["train"] == sizes["train"]
     assert whole["plain"]["train"] == 120
-    made = [json.loads(line) for n in whole["rounds"] for line in
+    made = [json.loads(line) for n in whole["rounds"] if n["generated"] for line in
             (folder / f"generated-{n['round']}.jsonl").read_text().splitlines()]  # fmt: skip
     assert len(made) == sum(one["generated"] for one in whole["rounds"]) > 0
     assert not known & {row["texts"][0] for row in made}
@@ -116,7 +120,7 @@ def test_interrupted_within_and_between_rounds_it_ends_as_if_undisturbed(
             except KeyboardInterrupt:
                 interruptions += 1
     assert interruptions >= 3
-    assert all(found[name] == whole[name] for name in ("rounds", "plain", "best", "sizes"))
+    assert all(found[name] == whole[name] for name in ("rounds", "plain", "best", "gain", "sizes"))
     name = f"models/{whole['best']['model']}/model.safetensors"
     one, other = (load_file(Path(result["folder"]) / name) for result in (found, whole))
     assert all(one[weight].equal(other[weight]) for weight in one)

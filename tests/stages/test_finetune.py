@@ -268,6 +268,21 @@ def test_a_teacher_is_asked_once_and_changes_what_is_learned(
     assert asked == 1
 
 
+def test_a_teacher_that_may_have_learned_what_is_reported_is_told_of(
+    learned: dict[str, Any], student: str, single: str, tmp_path: Path
+) -> None:
+    files = {part: Path(single).parent / f"{part}.jsonl" for part in ("train", "select", "test")}
+    few = (*FAST, "seeds=1", "least_steps=2")
+    for swapped in (False, True):
+        task = write_task(tmp_path / f"swapped-{swapped}", "single")
+        for part, file in files.items():
+            source = files["select" if part == "test" else "test"] if swapped and part != "train" else file
+            shutil.copy(source, task.parent / f"{part}.jsonl")
+        heard = Heard()
+        api.finetune(student, str(task), teacher=learned["folder"], overrides=few, storage=tmp_path, console=heard)
+        assert any("were kept from this teacher" in line for line in heard.lines) is swapped
+
+
 def test_a_teacher_with_other_tokens_reads_for_itself_but_scores_no_tokens_for_others(
     student: str, tmp_path: Path
 ) -> None:

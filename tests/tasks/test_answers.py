@@ -44,18 +44,20 @@ def brute_force(example: Example, logits: Any, offsets: Any, rows: Any, most_tok
     return sorted(found, key=lambda answer: -answer[1])
 
 
-@pytest.mark.parametrize(("most_tokens", "n_best"), [(1, 1), (4, 1), (4, 5), (100, 20)])
-def test_best_spans_are_those_of_brute_force(bert_tokenizer: Any, most_tokens: int, n_best: int) -> None:
+@pytest.mark.parametrize("most_tokens", [1, 4, 100])
+def test_the_best_span_is_that_of_brute_force(
+    bert_tokenizer: Any, most_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_ray.tasks._answers._MOST_TOKENS", most_tokens)
     examples, encoded = encoded_windows(bert_tokenizer)
     assert len(encoded.ids) > len(examples)
     logits = np.random.default_rng(0).normal(size=(*encoded.ids.shape, 2))
-    found = span_answers(examples, logits, encoded, n_best=n_best, most_tokens=most_tokens)
+    found = span_answers(examples, logits, encoded)
     for number, (example, answer) in enumerate(zip(examples, found, strict=True)):
         rows = np.flatnonzero(encoded.example == number)
-        wanted = brute_force(example, logits, encoded.offsets, rows, most_tokens)[:n_best]
-        assert [text for text, _ in answer.best] == [text for text, _ in wanted]
-        assert [score for _, score in answer.best] == pytest.approx([score for _, score in wanted])
-        assert answer.null == pytest.approx(logits[rows, 0].sum(axis=1).min() - wanted[0][1])
+        text, score = brute_force(example, logits, encoded.offsets, rows, most_tokens)[0]
+        assert answer.best == text
+        assert answer.null == pytest.approx(logits[rows, 0].sum(axis=1).min() - score)
 
 
 def test_the_head_says_whether_there_is_an_answer(bert_tokenizer: Any) -> None:
@@ -69,8 +71,8 @@ def test_the_head_says_whether_there_is_an_answer(bert_tokenizer: Any) -> None:
     ]
     assert (none.null, some.null) == (3.0, -2.0)
     task = load_task("squad_v2")
-    assert predict(task, examples, logits, encoded) == ("", some.best[0][0])
-    assert predict(task, examples, logits, encoded, threshold=4.0)[0] == none.best[0][0]
+    assert predict(task, examples, logits, encoded) == ("", some.best)
+    assert predict(task, examples, logits, encoded, threshold=4.0)[0] == none.best
 
 
 def test_a_context_without_tokens_has_no_answer(bert_tokenizer: Any) -> None:
@@ -85,7 +87,7 @@ def test_a_context_without_tokens_has_no_answer(bert_tokenizer: Any) -> None:
 def test_threshold_is_the_best_there_is(seed: int, metric: str) -> None:
     rng = np.random.default_rng(seed)
     texts = ["old ship", "ship", "old red ship", "lamp"]
-    answers = [SpanAnswer(((str(rng.choice(texts)), 1.0),), float(rng.integers(-3, 4))) for _ in range(30)]
+    answers = [SpanAnswer(str(rng.choice(texts)), float(rng.integers(-3, 4))) for _ in range(30)]
     targets = [((str(rng.choice(texts)), 0),) if rng.random() < 0.5 else () for _ in answers]
     examples = [Example("", ("", ""), target, "") for target in targets]
     score = {"answer_f1": answer_f1, "answer_match": answer_match}[metric]
@@ -100,6 +102,6 @@ def test_threshold_is_the_best_there_is(seed: int, metric: str) -> None:
 
 def test_null_probabilities(tmp_path: Any) -> None:
     examples = [Example("a", ("", ""), None, ""), Example("b", ("", ""), None, "")]
-    answers = [SpanAnswer((), 0.0), SpanAnswer((), np.log(3.0))]
+    answers = [SpanAnswer("", 0.0), SpanAnswer("", np.log(3.0))]
     write_null_probabilities(examples, answers, tmp_path / "na_prob.json")
     assert (tmp_path / "na_prob.json").read_text() == '{"a": 0.5, "b": 0.75}'

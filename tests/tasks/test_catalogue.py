@@ -110,6 +110,11 @@ def test_tasks_travel_between_processes() -> None:
         ({"fields": None}, "the key fields is missing"),
         ({"kind": "pair"}, "fields.texts names 1 columns; kind pair reads 2"),
         ({"kind": "choice", "classes": []}, "fields.options: kind choice needs them, and no other has them"),
+        ({"classes": [True, False]}, "YAML reads yes, no, on, off, true and false as truth values"),
+        (
+            {"kind": "pair", "fields": {"texts": ["a", "b"], "label": "label"}, "metrics": ["question_match"]},
+            "the metric question_match needs fields.id",
+        ),
         ({"kind": "choice", "metrics": ["answer_f1"]}, "the options have no names to compare answers with"),
     ],
 )
@@ -258,8 +263,26 @@ def test_check_takes_task_files(tmp_path: Path) -> None:
     found = api.check(write_task(tmp_path)).splitlines()
     assert found[0].endswith("mine.yaml: task 'mine', kind single")
     assert found[1] == "  metrics accuracy; parts train, select, test"
+    assert found[2].endswith(f"({tmp_path}), and were not checked")
+    write_rows(tmp_path, [OWN["single"][1](k) for k in range(100)])
+    sizes = [int(word.split()[1]) for word in api.check(write_task(tmp_path)).splitlines()[2][11:].split(", ")]
+    assert (len(sizes), sum(sizes)) == (3, 100)
+    write_rows(tmp_path, [{"text": "the", "label": "godo"}])
+    with pytest.raises(TaskError, match="row 1: unknown label 'godo'; accepted: bad, good"):
+        api.check(write_task(tmp_path))
     with pytest.raises(SpecError, match="unknown value 'singel'"):
         api.check(write_task(tmp_path, kind="singel"))
+
+
+def test_a_tab_in_a_text_of_ones_own_is_told(tmp_path: Path) -> None:
+    task = load_task(write_task(tmp_path, files={"train": "train.tsv"}))
+    (tmp_path / "train.tsv").write_text("text\tlabel\nthe ship\tgood\nthe\told ship\tbad\n")
+    with pytest.raises(TaskError, match=r"train\.tsv: .*more cells than the header has, from 'bad' on"):
+        read_part(task, "train")
+
+
+def test_numbers_are_names_of_classes(tmp_path: Path) -> None:
+    assert load_task(write_task(tmp_path, classes=[1, 2])).classes == ("1", "2")
 
 
 def test_targets_of_numpy(bert_tokenizer: Any, tmp_path: Path) -> None:

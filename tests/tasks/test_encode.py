@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from typing import Any
 
@@ -95,6 +96,18 @@ def test_words_have_their_class_at_their_first_token(tokenizer: Any) -> None:
     short = encode(task, examples, tokenizer, 4)
     assert short.truncated == 1
     assert predict(task, examples, perfect_logits(task, short), short)[0][2] == -1
+
+
+def test_words_are_read_as_in_a_text(roberta_tokenizer: Any) -> None:
+    """Byte-level tokenizers that add no space of their own take the one between words for a part of the second."""
+    from tokenizers import pre_tokenizers
+
+    tokenizer = copy.deepcopy(roberta_tokenizer)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = ("the", "old", "ship", "left")
+    task = task_with("token", "accuracy", classes=("O", "THING"))
+    encoded = encode(task, [Example("0", words, (0, 0, 1, 0), "")], tokenizer)
+    assert encoded.ids[0].tolist() == tokenizer(" ".join(words))["input_ids"]
 
 
 def windows(

@@ -23,7 +23,7 @@ def examples_of(targets: list[Any], ids: list[str] | None = None) -> list[Exampl
 
 def task_with(kind: str, *metrics: str, classes: tuple[str, ...] = ("no", "yes")) -> Task:
     texts = {"single": 1, "pair": 2, "regression": 1, "token": 1}[kind]
-    fields = {"texts": [[f"text{k}"] for k in range(texts)]}
+    fields = {"texts": [[f"text{k}"] for k in range(texts)], "id": "idx"}
     return Task.model_validate(
         {"name": "t", "kind": kind, "metrics": metrics, "classes": classes, "fields": fields, "files": {"train": "x"}}
     )

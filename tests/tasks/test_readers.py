@@ -267,6 +267,13 @@ def test_an_empty_part(tmp_path: Path) -> None:
         read_part(load_task("rte", tmp_path), "test")
 
 
+def test_pairs_of_genders_are_even(tmp_path: Path) -> None:
+    row = {"premise": "She slept.", "hypothesis": "The nurse slept.", "label": "entailment"}
+    write_jsonl(tmp_path / "AX-g.jsonl", [{**row, "idx": n} for n in range(3)])
+    with pytest.raises(TaskError, match="task 'axg': 3 examples of 'test'; accepted: an even number"):
+        read_part(load_task("axg", tmp_path), "test")
+
+
 def test_a_class_that_no_training_example_has(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", ROWS[::2])
     with pytest.raises(TaskError, match="task 'rte': no training example of not_entailment; accepted: examples of"):

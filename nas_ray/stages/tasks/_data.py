@@ -39,6 +39,7 @@ _HEADS: Mapping[Kind, HeadKind] = {
     "token": "token",
 }
 _NEEDED: tuple[Part, ...] = ("train", "select", "test")
+_FEW = 100  # examples, by which two models that differ by 10 points are hardly told apart
 _NULL_PROBABILITIES = "na_prob.json"  # SQuAD 2.0's script takes it beside the answers
 
 Scores = NDArray[np.float32]
@@ -112,10 +113,18 @@ class TaskData:
     @cached_property
     def digest(self) -> str:
         """A hash of all examples."""
+        return self._digest(self.parts)
+
+    @cached_property
+    def held_out(self) -> str:
+        """A hash of those that nothing is trained on."""
+        return self._digest(("select", "test"))
+
+    def _digest(self, parts: Sequence[Part]) -> str:
         found = hashlib.sha256()
-        for part, examples in self.examples.items():
+        for part in parts:
             found.update(part.encode())
-            for example in examples:
+            for example in self.examples[part]:
                 found.update(repr(example).encode())
         return found.hexdigest()[:16]
 
@@ -152,6 +161,8 @@ class TaskData:
         """Sizes, and what was cut off."""
         sizes = ", ".join(f"{part} {len(examples):,}" for part, examples in self.examples.items())
         say(f"  {self.task.name} ({self.task.source}): {sizes}; rows of at most {self.length} tokens")
+        if (few := len(self.examples.get("select", ()))) and few < _FEW:
+            say(f"  only {few} examples of select: which model is the best by them is much a matter of chance")
         for part in self.parts:
             if cut := self.rows(part).truncated:
                 whole = len(self.examples[part])

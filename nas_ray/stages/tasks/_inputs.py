@@ -96,6 +96,11 @@ class TaskInputs:
         if self.teacher is None:
             return
         self.teacher.check_teaches(self.task)
+        if self.teacher.record.get("held_out", self.data.held_out) != self.data.held_out:
+            self.console.say(
+                f"  {self.teacher.folder}: other examples of the task were kept from this teacher than select and test "
+                "here; what it learned of these reaches the student"
+            )
         if self.head.kind in OF_TOKENS:
             self._check_reads_alike(self.teacher)
 

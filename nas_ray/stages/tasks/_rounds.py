@@ -23,10 +23,11 @@ from nas_ray.stages._sessions import listed_session
 from nas_ray.stages.tasks._augmentation import copies, fresh_ones, kept, read_examples, replacer
 from nas_ray.stages.tasks._data import Scorer
 from nas_ray.stages.tasks._inputs import TaskInputs
-from nas_ray.stages.tasks._models import read_record
+from nas_ray.stages.tasks._models import find_task_model, read_record
+from nas_ray.stages.tasks._statistics import resampled
 from nas_ray.stages.tasks._training import CHECKPOINTS, MODELS, keep_model
 from nas_ray.stages.tasks._trials import TrialListener, Workers
-from nas_ray.tasks import Example, encode, predict
+from nas_ray.tasks import Example, encode, measure, predict
 from nas_ray.tracking import Tracker
 
 _UNSEEN: tuple[Part, ...] = ("select", "test")  # by the loop
@@ -60,7 +61,8 @@ class Rounds:
                 write_text(file, json.dumps(self._round(number, sets, order, examples), indent=1) + "\n")
                 shutil.rmtree(self._checkpoints(f"round-{number + 1}"), ignore_errors=True)
             rounds.append(read_record(file))
-            examples = (*examples, *read_examples(self._made(number)))
+            if rounds[-1]["generated"]:
+                examples = (*examples, *read_examples(self._made(number)))
             order = rounds[-1]["order"]
         return rounds
 
@@ -75,6 +77,21 @@ class Rounds:
         best = wanted[min(range(trainings), key=lambda number: losses[number])]
         found = self._scored(self._model(judge, "plain", best), "plain")
         return {"trainings": trainings, "hyperparameters": best, "train": len(data.examples["train"]), **found}
+
+    def gain(self, one: str, other: str) -> dict[str, float]:
+        """By how much model ``one`` is better than the ``other`` on *test*, with an interval over test examples."""
+        data, task, (metric, *_) = self.inputs.data, self.inputs.task, self.inputs.task.metrics
+        examples, rows = data.examples["test"], data.rows("test")
+        models = [find_task_model(str(self.folder / MODELS / name)) for name in (one, other)]
+        scores = [model.scores(self.inputs.head, [rows], self.inputs.spec.device)[0] for model in models]
+        said = [predict(task, examples, found, rows) for found in scores]
+
+        def difference(chosen: Sequence[int]) -> float:
+            some = [examples[at] for at in chosen]
+            reached = [measure(task, some, [found[at] for at in chosen])[metric] for found in said]
+            return reached[0] - reached[1]
+
+        return resampled(difference, [example.group for example in examples])
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
@@ -103,14 +120,17 @@ class Rounds:
         judge, losses = self._trained(name, sets, train, scorer)
         order = [sets[at] for at in sorted(range(len(sets)), key=lambda at: losses[at])]
         removed = rooted_common(list(map(_named, before)), list(map(_named, order)))
+        left = [one for one in order if _named(one) not in removed]
+        goes_on = bool(left) and number + 1 < self.spec.most_rounds
         best = self._model(judge, name, order[0])
         said = predict(task, self.dev, best.scores(scorer.rows), scorer.rows)
         mistakes = [at for at, (e, answer) in enumerate(zip(self.dev, said, strict=True)) if answer != e.target]
-        made = kept(self._made(number), lambda: self._generated(number, mistakes, train))
+        made = kept(self._made(number), lambda: self._generated(number, mistakes, train)) if goes_on else ()
         finite = [loss for loss in losses if isfinite(loss)]
         self.inputs.console.say(
             f"  round {number + 1}: {len(sets)} sets on {len(train):,} examples, best {task.metrics[0]} on dev "
-            f"{1 - min(losses):.4f}; {len(mistakes)} mistakes made {len(made)} examples; {len(removed)} sets go"
+            f"{1 - min(losses):.4f}; {len(mistakes)} mistakes{f' made {len(made)} examples' if goes_on else ''}; "
+            f"{len(removed)} sets go"
         )
         return {
             "round": number + 1,
@@ -121,7 +141,7 @@ class Rounds:
             "mistakes": len(mistakes),
             "generated": len(made),
             "order": order,
-            "left": [one for one in order if _named(one) not in removed],
+            "left": left,
             "hyperparameters": order[0],
             **self._scored(best, name),
         }

@@ -183,6 +183,7 @@ def keep_model(inputs: TaskInputs, model: FinetunedModel, folder: Path, more: Ma
         "metrics": list(inputs.task.metrics),
         "model": inputs.model,
         "model_content": inputs.content,
+        "held_out": inputs.data.held_out,
         **dict(zip(("params", "encoder_params"), backbone_sizes(model.model), strict=True)),
         "seed": model.plan.seed,
         **more,

@@ -114,6 +114,7 @@ class Looping:
             done = rounds.run()
             trainings, metric = sum(one["sets"] for one in done), inputs.task.metrics[0]
             best = max(done, key=lambda one: one["select"][metric])
+            plain = rounds.plain(trainings)
             record = {
                 "model": inputs.model,
                 "task": inputs.task.name,
@@ -128,7 +129,8 @@ class Looping:
                 "rounds": done,
                 "trainings": trainings,
                 "best": {name: best[name] for name in ("round", "hyperparameters", "select", "test", "model")},
-                "plain": rounds.plain(trainings),
+                "plain": plain,
+                "gain": rounds.gain(best["model"], plain["model"]),
                 "settings": self.spec.model_dump(mode="json"),
                 "command": self.command,
             }
