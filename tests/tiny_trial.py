@@ -1,10 +1,13 @@
-"""A tiny trial spec with its space, teacher and text in a folder, and the command line in a process of its own."""
+"""A tiny trial spec with its space, teacher and text in a folder, and the command line, here or as a process."""
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +132,26 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **extra}
 
 
-def nas_ray(*arguments: str | Path, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run ``nas-ray`` to its end."""
+def nas_ray(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ``nas-ray`` to its end, in this process: another one would spend seconds on imports."""
+    from nas_ray.cli import main
+
+    words, out, err = ["nas-ray", *map(str, arguments)], io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", words)
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def nas_ray_process(*arguments: str | Path, timeout: float = 400, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The same as a process of its own."""
     return subprocess.run(
         command(*arguments), env=environment(**extra), capture_output=True, text=True, timeout=timeout, check=False
     )

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from nas_ray.cli import main
-from tests.tiny_trial import nas_ray, write_trial
+from tests.tiny_trial import nas_ray, nas_ray_process, write_trial
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def refused(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_as_a_process_it_is_one_line_and_no_traceback() -> None:
-    result = nas_ray("search", "quikstart")
+    result = nas_ray_process("search", "quikstart")
     assert result.returncode == 2
     assert result.stdout == ""
     assert len(result.stderr.strip().splitlines()) == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nas_ray.errors import ClusterError
-from tests.tiny_trial import nas_ray, write_trial
+from tests.tiny_trial import nas_ray_process, write_trial
 
 TOKEN = secrets.token_hex(32)
 
@@ -146,7 +146,7 @@ def test_a_token_that_is_not_the_clusters_is_one_clear_line(
     closed: str, env: dict[str, str], says: str, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path
 ) -> None:
     trial = write_trial(tmp_path / "trial", tiny_teacher_dir, tiny_text_file, cluster={"executor": "ray"})
-    found = nas_ray("search", trial, "--storage", tmp_path, "--address", closed, HOME=str(tmp_path), **env)
+    found = nas_ray_process("search", trial, "--storage", tmp_path, "--address", closed, HOME=str(tmp_path), **env)
     assert found.returncode == 2, found.stderr
     (line,) = found.stderr.splitlines()
     assert line.startswith(f"error: the Ray cluster at {closed}")

@@ -27,9 +27,10 @@ def one_node() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_node")
-def test_what_a_trial_raised_is_the_reason_of_its_failure(tmp_path: Path) -> None:
-    from nas_ray.cluster import run_search
+def test_what_a_trial_raised_is_the_reason_of_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas_ray.cluster import _tune, run_search
 
+    monkeypatch.setattr(_tune, "_MAX_FAILURES", 0)  # a worker for each attempt costs seconds
     session = make(tmp_path, num=1)
     evaluator = EvaluatorConfig("run", SPACE, "inherit", str(tmp_path / "nowhere"), (1.0,), 1, np.zeros((1, 1)))
     run_search(session, JudgeConfig(evaluator, LADDER, 1), [], None, max_concurrent=1, progress=lambda _: None)

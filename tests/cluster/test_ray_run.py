@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from nas_ray.tables import read_parquet
-from tests.tiny_trial import SPACE, command, environment, nas_ray, run_folder, write_trial
+from tests.tiny_trial import SPACE, command, environment, nas_ray, nas_ray_process, run_folder, write_trial
 
 CANDIDATES = 10
 RAY = {"executor": "ray"}
@@ -90,7 +90,7 @@ def killed_while_searching(process: subprocess.Popen[str], storage: Path) -> lis
 def assert_goes_on(storage: Path, suggested: list[object]) -> None:
     """``nas-ray resume`` ends the only run, with what had been ``suggested`` first."""
     run = run_folder(storage)
-    result = nas_ray("resume", run)
+    result = nas_ray_process("resume", run)
     assert result.returncode == 0, result.stderr + result.stdout
     assert_complete(run)
     assert [r["candidate_id"] for r in journal(storage) if r["kind"] == "suggested"][: len(suggested)] == suggested
@@ -124,7 +124,7 @@ def test_four_blocks_on_one_core_lose_an_actor_and_end_with_a_front(
     best = json.loads(nas_ray("front", run, "--json").stdout)["candidates"]
     ids = [word for row in (best[0], best[-1]) for word in ("--candidate", row["candidate_id"])]
     settings = ("--set", "steps=4", "--set", "judged=2", "--set", "sequences=2")
-    retrained = nas_ray("retrain", run, *ids, *settings, "--address", one_core, "--json")
+    retrained = nas_ray_process("retrain", run, *ids, *settings, "--address", one_core, "--json")
     assert retrained.returncode == 0, retrained.stderr
     assert all((Path(found["folder"]) / "model.safetensors").is_file() for found in json.loads(retrained.stdout))
     assert_retrained_in_mlflow(storage, {row["candidate_id"] for row in (best[0], best[-1])})

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from nas_ray.tables import read_parquet
-from tests.tiny_trial import command, environment, nas_ray, run_folder, write_trial
+from tests.tiny_trial import command, environment, nas_ray_process, run_folder, write_trial
 
 NUM_CANDIDATES, NUM_KILLS = 200, 20
 
@@ -34,7 +34,7 @@ def test_killed_at_twenty_random_moments_the_search_is_that_of_an_undisturbed_dr
         tiny_text_file,
         search={"num_candidates": NUM_CANDIDATES, "scheduler": {"name": "mo_asha"}},
     )
-    done = nas_ray("search", trial, "--storage", tmp_path / "runs", timeout=1800)
+    done = nas_ray_process("search", trial, "--storage", tmp_path / "runs", timeout=1800)
     assert done.returncode == 0, done.stderr
     whole = run_folder(tmp_path / "runs")
     killed = before_the_search(whole, tmp_path / "killed")
@@ -44,7 +44,7 @@ def test_killed_at_twenty_random_moments_the_search_is_that_of_an_undisturbed_dr
     moments = sorted(rng.sample(range(1, _num_lines(whole / "journal.jsonl")), NUM_KILLS))
     for moment in moments:
         _kill_after(command("resume", killed), journal, moment, rng.random() * 0.01)
-    done = nas_ray("resume", killed, timeout=1800)
+    done = nas_ray_process("resume", killed, timeout=1800)
     assert done.returncode == 0, done.stderr
 
     records = [json.loads(line) for line in journal.read_text().splitlines()]
