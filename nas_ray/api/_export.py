@@ -11,7 +11,7 @@ from nas_ray.stages import Console, Run, Silent, retraining_part, tracked_as
 from nas_ray.stages import tracking_uri as uri_of
 
 if TYPE_CHECKING:
-    from nas_ray.export import Exported, Format, Quantize
+    from nas_ray.export import Exported, Format, Quantize, Wanted
 
 
 def export(
@@ -25,9 +25,10 @@ def export(
     tracking_uri: str | None = None,
     console: Console | None = None,
 ) -> Exported:
-    """Write the student in ``folder`` for transformers (``hf``) or onnxruntime (``onnx``), check and time it.
+    """Write the model in ``folder`` for transformers (``hf``) or onnxruntime (``onnx``), check and time it.
 
     Args:
+        folder: that of a student, of a fine-tuned model, or of a whole fine-tuning, whose best model on *select* it is.
         to: the new folder, ``folder`` with the format behind it if not given; only an earlier export is replaced.
         quantize: ``int8`` for a second ONNX file. sentence: a vector for each text too.
         register: a name in MLflow's model registry at ``tracking_uri``, by default that of the student's run.
@@ -45,6 +46,10 @@ def export(
             raise SpecError(unknown(what, str(found), [name for name in known if name]))
     shown, place = console or Silent(), Path(folder)
     target = Path(to) if to is not None else default_target(place, format)
+    if (place / "finetuned.json").is_file() or (place / "task.json").is_file():
+        if register is not None:
+            raise SpecError("--register takes students; a fine-tuned model is exported without it.")
+        return _export_finetuned(place, to, Wanted(format, quantize), shown)
     if register is None:
         return export_student(place, target, Wanted(format, quantize, sentence), shown.say)
 
@@ -64,6 +69,15 @@ def export(
     version = register_export(source, register, exported.folder, content_digest(exported.folder), tags)
     shown.say(f"MLflow: version {version} of the registered model {register}")
     return exported
+
+
+def _export_finetuned(folder: Path, to: str | Path | None, wanted: Wanted, console: Console) -> Exported:
+    from nas_ray.export import TaskSource, default_target, export_task_model
+    from nas_ray.stages.tasks._models import find_task_model
+
+    model = find_task_model(str(folder))
+    target = Path(to) if to is not None else default_target(model.folder, wanted.format)
+    return export_task_model(TaskSource(model.folder, model.head, model.record), target, wanted, console.say)
 
 
 def _uri_of_run(folder: Path, name: str) -> str:

@@ -33,7 +33,7 @@ def export(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Write the student in MODEL as files that others load; checked, and timed on this device."""
+    """Write the student or fine-tuned model in MODEL as files that others load; checked, and timed on this device."""
     from nas_ray import api
 
     if tracking_uri and not register:

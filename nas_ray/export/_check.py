@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from nas_ray.errors import ExportError
 
@@ -18,7 +17,7 @@ LIMIT = 1e-4
 
 Array = NDArray[Any]
 Runner = Callable[[Array, Array], Sequence[Array]]
-"""Ids and mask ``(batch, tokens)``, int64, to hidden states and, where there are any, sentence vectors."""
+"""Ids and mask ``(batch, tokens)``, int64, to all that a model says."""
 
 _TEXTS = (
     "The captain found the old lamp near the harbour.",
@@ -32,12 +31,29 @@ _TEXTS = (
 )
 
 
-def torch_runner(encoder: nn.Module) -> Runner:
-    """``encoder`` on arrays."""
+class Exportable(Protocol):
+    """A module of tensors ``inputs``, to tensors ``outputs``, all by name."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __call__(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
+
+
+def feed(inputs: Sequence[str], ids: Array, mask: Array) -> dict[str, Array]:
+    """What ``inputs`` name; token types, where they are read, are those of two texts of one length."""
+    types = np.broadcast_to((np.arange(ids.shape[1]) >= ids.shape[1] // 2).astype(np.int64), ids.shape).copy()
+    known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return {name: known[name] for name in inputs}
+
+
+def torch_runner(model: Exportable) -> Runner:
+    """``model`` on arrays."""
 
     @torch.inference_mode()
     def run(ids: Array, mask: Array) -> list[Array]:
-        return [found.numpy() for found in encoder(torch.from_numpy(ids), torch.from_numpy(mask))]
+        tensors = map(torch.from_numpy, feed(model.inputs, ids, mask).values())
+        return [found.numpy() for found in model(*tensors)]
 
     return run
 
@@ -86,10 +102,15 @@ class Int8Difference:
     least_cosine: float
 
 
-def int8_difference(fp32: Runner, int8: Runner, tokenizer: Any, num_positions: int) -> Int8Difference:
-    """The difference on ``_TEXTS``."""
+def texts(tokenizer: Any, num_positions: int) -> list[tuple[Array, Array]]:
+    """Ids and mask of eight English sentences, in one batch."""
     found = tokenizer(list(_TEXTS), padding=True, truncation=True, max_length=min(32, num_positions))
-    ids, mask = (np.asarray(found[name], np.int64) for name in ("input_ids", "attention_mask"))
+    return [(np.asarray(found["input_ids"], np.int64), np.asarray(found["attention_mask"], np.int64))]
+
+
+def int8_difference(fp32: Runner, int8: Runner, tokenizer: Any, num_positions: int) -> Int8Difference:
+    """The difference on ``texts``."""
+    ((ids, mask),) = texts(tokenizer, num_positions)
     a, b = fp32(ids, mask)[0], int8(ids, mask)[0]
     weights = mask[..., None] / mask.sum(1)[:, None, None]
     x, y = (a * weights).sum(1), (b * weights).sum(1)

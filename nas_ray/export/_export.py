@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +65,16 @@ class Exported:
     warnings: tuple[str, ...]
 
 
+def unsteady(timings: Mapping[str, Timing]) -> list[str]:
+    """Warnings of those whose spread is wide."""
+    return [
+        f"{name} took {found.milliseconds:.2f} ± {found.spread_ms:.2f} ms: something else was running; export again on "
+        "an idle machine"
+        for name, found in timings.items()
+        if found.spread_ms > _UNSTEADY * found.milliseconds
+    ]
+
+
 def default_target(folder: Path, wanted: Format) -> Path:
     """Beside the student's folder."""
     place = folder.absolute().resolve()
@@ -77,8 +87,17 @@ def export_student(
     """The student in ``folder`` as a new ``target``, which stands whole or not at all.
 
     Raises:
-        ModelError: the student is missing or damaged. SpecError: ``target`` holds something else, or a package is
-            missing. ExportError: it cannot be written, or differs from its source.
+        ModelError: the student is missing or damaged. SpecError, ExportError: as ``fill``.
+    """
+    return fill(folder, target, wanted, lambda new: _Export(read_student(folder), wanted, say).write(new, target))
+
+
+def fill(folder: Path, target: Path, wanted: Wanted, write: Callable[[Path], Exported]) -> Exported:
+    """``target``, an export of the model in ``folder``, as ``write`` fills it; whole or not at all.
+
+    Raises:
+        SpecError: ``target`` holds something else, or a package is missing. ExportError: it cannot be written, or
+            differs from its source.
     """
     if wanted.quantize and wanted.format != "onnx":
         raise SpecError("--quantize goes with --format onnx; the weights of hf are fp32.")
@@ -86,12 +105,11 @@ def export_student(
         require_onnx("--format onnx")
     target = target.absolute()
     if target.resolve() == folder.resolve():
-        raise SpecError(f"{target}: the student itself; choose another --to.")
+        raise SpecError(f"{target}: the model itself; choose another --to.")
     check_target(target)
-    student = read_student(folder)
     try:
         with replace_folder(target) as new:
-            found = _Export(student, wanted, say).write(new, target)
+            found = write(new)
             check_target(target)  # somebody may have put a file there by now
     except NasRayError:
         raise
@@ -119,7 +137,7 @@ class _Export:
     def write(self, new: Path, target: Path) -> Exported:
         """Everything into ``new``, which will be ``target``."""
         self.warnings += over_budget(self.student)
-        _hf.write_tokenizer(self.student, new)
+        _hf.copy_tokenizer(self.student.folder, new)
         shutil.copyfile(self.student.folder / CARD_FILE, new / CARD_FILE)
         self.say(f"writing {target}")
         difference, int8, calls = self._write_hf(new) if self.wanted.format == "hf" else self._write_onnx(new)
@@ -135,7 +153,7 @@ class _Export:
         return found
 
     def _write_hf(self, new: Path) -> tuple[float, None, dict[str, Callable[[], object]]]:
-        _hf.write_hf(self.student, new)
+        _hf.write_hf(self.student.whole, new)
         if self.sentences is not None:
             write_sentence_files(new, int(self.student.model.config.hidden_size), self.sentences)
         loaded = load_student(new).base_model
@@ -144,7 +162,7 @@ class _Export:
 
     def _write_onnx(self, new: Path) -> tuple[float, _check.Int8Difference | None, dict[str, Callable[[], object]]]:
         _onnx.write_onnx(Encoder(self.student.model, self.sentences), self.student.num_positions, new / ONNX)
-        _hf.write_config(self.student, new)
+        _hf.write_config(self.student.model, new)
         fp32 = onnx_session(new / ONNX, self.key.threads)
         difference = self._compare(_onnx.onnx_runner(fp32), ONNX)
         calls = {ONNX: _latency.onnx_call(fp32, self.key, self._vocab_size)}
@@ -217,12 +235,7 @@ class _Export:
         int8: _check.Int8Difference | None,
         timings: dict[str, Timing],
     ) -> Exported:
-        self.warnings += [
-            f"{name} took {found.milliseconds:.2f} ± {found.spread_ms:.2f} ms: something else was running; export "
-            "again on an idle machine"
-            for name, found in timings.items()
-            if found.spread_ms > _UNSTEADY * found.milliseconds
-        ]
+        self.warnings += unsteady(timings)
         estimate = self.student.card.costs.get("latency_ms")
         others = _latency.differences(self.student.card.latency_key, self.key)
         if estimate is not None and others:

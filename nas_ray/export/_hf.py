@@ -6,9 +6,10 @@ import copy
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nas_ray.modeling import AUTO_CLASSES, NasRayModel
-from nas_ray.student import TOKENIZER_FILES, Student
+from nas_ray.student import TOKENIZER_FILES
 from nas_ray.teacher import quiet
 
 AUTO_MAP = {
@@ -17,12 +18,12 @@ AUTO_MAP = {
 }
 
 
-def write_hf(student: Student, folder: Path) -> None:
-    """Weights and configuration; uniform students need no code of ours."""
-    model = copy.copy(student.whole)
+def write_hf(whole: Any, folder: Path) -> None:
+    """Weights and configuration of a model with its head, if it has one; plain encoders need no code of ours."""
+    model = copy.copy(whole)
     model.config = copy.deepcopy(model.config)
     model.config.__dict__.pop("_name_or_path", None)
-    if isinstance(student.model, NasRayModel):
+    if isinstance(whole.base_model, NasRayModel):
         model.config.auto_map = AUTO_MAP
         for file in _modelling_files():
             shutil.copyfile(file, folder / file.name)
@@ -30,18 +31,18 @@ def write_hf(student: Student, folder: Path) -> None:
         model.save_pretrained(folder)
 
 
-def write_config(student: Student, folder: Path) -> None:
+def write_config(model: Any, folder: Path) -> None:
     """The configuration alone, which names no code: there is none beside it."""
-    config = copy.deepcopy(student.model.config)
+    config = copy.deepcopy(model.config)
     config.__dict__.pop("auto_map", None)
     config.save_pretrained(folder)
 
 
-def write_tokenizer(student: Student, folder: Path) -> None:
+def copy_tokenizer(source: Path, folder: Path) -> None:
     """The tokenizer's files as they are."""
     for name in TOKENIZER_FILES:
-        if (student.folder / name).is_file():
-            shutil.copyfile(student.folder / name, folder / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def _modelling_files() -> list[Path]:

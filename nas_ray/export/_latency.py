@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nas_ray._machine import num_cores, processor
+from nas_ray.export._check import feed
 from nas_ray.measure import Timing, interleaved
 
 
@@ -74,8 +75,8 @@ def torch_call(model: Any, key: Key, vocab_size: int) -> Callable[[], object]:
 def onnx_call(session: Any, key: Key, vocab_size: int) -> Callable[[], object]:
     """One run of a session."""
     ids = ids_of(key, vocab_size)
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    return lambda: session.run(None, feed)
+    found = feed([each.name for each in session.get_inputs()], ids, np.ones_like(ids))
+    return lambda: session.run(None, found)
 
 
 def time_calls(calls: Mapping[str, Callable[[], object]], key: Key, repeats: int) -> dict[str, Timing]:

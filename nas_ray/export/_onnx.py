@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 
-from nas_ray.export._check import Array, Runner
+from nas_ray.export._check import Array, Exportable, Runner, feed
 from nas_ray.measure import quiet_exporter
-
-if TYPE_CHECKING:
-    from nas_ray.export._sentence import Encoder
-
-_INPUTS = ("input_ids", "attention_mask")
-OUTPUTS = ("last_hidden_state", "sentence_embedding")
 
 
 @torch.no_grad()
-def write_onnx(encoder: Encoder, num_positions: int, file: Path) -> None:
-    """``encoder`` as ``file``: any batch, any number of tokens up to ``num_positions``."""
+def write_onnx(model: Exportable, num_positions: int, file: Path) -> None:
+    """``model`` as ``file``: any batch, any number of tokens up to ``num_positions``."""
     batch, tokens = torch.export.Dim("batch", min=1), torch.export.Dim("tokens", min=1, max=num_positions)
-    ids = torch.arange(2 * min(7, num_positions)).reshape(2, -1) + 1
-    mask = torch.ones_like(ids)
+    ids = np.arange(2 * min(7, num_positions)).reshape(2, -1) + 1
+    mask = np.ones_like(ids)
     mask[1, -1] = 0
     axes = {0: batch, 1: tokens}
+    module: Any = model
     with quiet_exporter():
         torch.onnx.export(
-            encoder,
-            (ids, mask),
+            module,
+            tuple(map(torch.from_numpy, feed(model.inputs, ids, mask).values())),
             file,
-            input_names=_INPUTS,
-            output_names=OUTPUTS if encoder.sentences else OUTPUTS[:1],
-            dynamic_shapes=(axes, axes),
+            input_names=model.inputs,
+            output_names=model.outputs,
+            dynamic_shapes=(axes,) * len(model.inputs),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -41,7 +37,8 @@ def write_onnx(encoder: Encoder, num_positions: int, file: Path) -> None:
 
 
 def _forget_origin(file: Path) -> None:
-    """Drop what the exporter notes of each node: stack traces, with the paths of this machine."""
+    """Drop what the exporter notes of each node: stack traces, with the paths of this machine; and shapes of weights,
+    which have their own, and which the quantiser does not keep true when it transposes one."""
     import onnx
 
     model = onnx.load(file)
@@ -51,6 +48,10 @@ def _forget_origin(file: Path) -> None:
         for entry in (*graph.node, *graph.value_info):
             del entry.metadata_props[:]
             entry.doc_string = ""
+    weights = {weight.name for weight in model.graph.initializer}
+    shapes = [entry for entry in model.graph.value_info if entry.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
     onnx.save(model, file)
 
 
@@ -71,7 +72,9 @@ def quantise(source: Path, target: Path) -> None:
 def onnx_runner(found: Any) -> Runner:
     """A session on arrays."""
 
+    inputs = [each.name for each in found.get_inputs()]
+
     def run(ids: Array, mask: Array) -> list[Array]:
-        return list(found.run(None, dict(zip(_INPUTS, (ids, mask), strict=True))))
+        return list(found.run(None, feed(inputs, ids, mask)))
 
     return run

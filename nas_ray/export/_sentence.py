@@ -87,6 +87,8 @@ class Encoder(nn.Module):
 
     def __init__(self, model: nn.Module, sentences: Sentences | None) -> None:
         super().__init__()
+        self.inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+        self.outputs: tuple[str, ...] = ("last_hidden_state", *(["sentence_embedding"] if sentences else []))
         self.encoder = model
         self.sentences = sentences
         self.eval()

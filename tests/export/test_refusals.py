@@ -108,7 +108,7 @@ def test_wrong_arguments_are_told(student: Path) -> None:
         api.export(student, format="tflite")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="--quantize goes with --format onnx"):
         api.export(student, format="hf", quantize="int8")
-    with pytest.raises(SpecError, match="the student itself; choose another --to"):
+    with pytest.raises(SpecError, match="the model itself; choose another --to"):
         api.export(student, format="hf", to=student)
     with pytest.raises(SpecError, match="lies in no run folder tiny-1a2b3c4d; name MLflow's with --tracking-uri"):
         api.export(student, format="hf", register="tiny")
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_the_earlier_export(student: Path, monkeypatch: pytes
     assert sorted(path.name for path in student.parent.iterdir()) == ["student"]
 
 
-@pytest.mark.parametrize("step", ["write_hf", "write_tokenizer"])
+@pytest.mark.parametrize("step", ["write_hf", "copy_tokenizer"])
 def test_an_interrupt_leaves_the_earlier_export(student: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target = api.export(student, format="hf").folder
     before = contents(target)

@@ -47,8 +47,13 @@ Scores = NDArray[np.float32]
 
 def head_of(task: Task) -> Head:
     """What ``task`` wants of a model."""
-    kind = _HEADS[task.kind]
-    return Head(kind, task.classes if kind in ("sequence", "token") else (), task.extra_layer, task.answerable)
+    return make_head(task.kind, task.classes, task.extra_layer, task.answerable)
+
+
+def make_head(kind: Kind, classes: Sequence[str], extra_layer: bool, answerable: bool) -> Head:
+    """The same of a task that is known by what its models' records keep."""
+    found = _HEADS[kind]
+    return Head(found, tuple(classes) if found in ("sequence", "token") else (), extra_layer, answerable)
 
 
 def check_trainable(task: Task) -> None:

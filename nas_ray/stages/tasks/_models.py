@@ -13,7 +13,7 @@ from nas_ray.distill import task_scores
 from nas_ray.errors import ModelError
 from nas_ray.stages._checks import device_here
 from nas_ray.stages._inputs import teacher_content
-from nas_ray.stages.tasks._data import Scores
+from nas_ray.stages.tasks._data import Scores, make_head
 from nas_ray.student import Head, ModelSource, check_weights, find_model
 from nas_ray.tasks import Encoded, Task
 
@@ -34,6 +34,11 @@ class TaskModel:
     def source(self) -> ModelSource:
         """It as a model to load."""
         return find_model(str(self.folder))
+
+    @property
+    def head(self) -> Head:
+        """The head that it was trained with."""
+        return make_head(*(self.record[name] for name in ("kind", "classes", "extra_layer", "answerable")))
 
     @property
     def content(self) -> str:

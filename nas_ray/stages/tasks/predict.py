@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas_ray.errors import ModelError, TaskError
 from nas_ray.stages._console import Console
-from nas_ray.stages.tasks._data import TaskData, head_of
+from nas_ray.stages.tasks._data import TaskData
 from nas_ray.stages.tasks._models import TaskModel
 from nas_ray.stages.tasks.finetune import PREDICTIONS
 from nas_ray.tasks import Task, add_to_archive, check_archive
@@ -26,8 +25,7 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
         ModelError: the model knows other classes, or cannot say that there is no answer. TaskError: the task has
             neither part, or an archive cannot take what there is.
     """
-    known = (head_of(task).kind, list(task.classes))
-    if known[1] != model.record["classes"] or task.kind != model.record["kind"]:
+    if list(task.classes) != model.record["classes"] or task.kind != model.record["kind"]:
         raise ModelError(
             f"{model.folder}: was fine-tuned on task '{model.record['task']}' of kind {model.record['kind']} with "
             f"classes {', '.join(model.record['classes']) or 'none'}; accepted for '{task.name}': kind {task.kind}, "
@@ -39,7 +37,6 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
             f"accepted for '{task.name}': a model of a task whose questions may have none."
         )
     source, record = model.source, model.record
-    head = replace(head_of(task), extra_layer=record["extra_layer"], answerable=record["answerable"])
     data = TaskData(task, source.tokenizer(), source.num_positions, record["max_length"], ("test", "server"))
     if not data.parts:
         raise TaskError(f"task '{task.name}' has neither a part 'test' nor 'server'; accepted: data that has one.")
@@ -55,7 +52,7 @@ def answers(model: TaskModel, task: Task, out: Path | None, console: Console) ->
             )
     data.tell(console.say)
     threshold = record["threshold"]
-    scores = dict(zip(data.parts, model.scores(head, map(data.rows, data.parts), "cpu"), strict=True))
+    scores = dict(zip(data.parts, model.scores(model.head, map(data.rows, data.parts), "cpu"), strict=True))
     found = data.scorer("test").metrics(scores["test"], threshold) if "test" in scores else {}
     if packed:
         with tempfile.TemporaryDirectory() as temporary:
