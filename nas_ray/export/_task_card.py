@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_ray import __version__
@@ -151,6 +152,7 @@ def _costs(found: Exported) -> str:
 def _training(source: TaskSource) -> str:
     record = source.record
     rows = [
+        ("made of", Path(record["model"]).name),
         ("seed", str(record["seed"])),
         *((name, f"{value:g}") for name, value in record.get("hyperparameters", {}).items() if name != "seed"),
         *((name, str(record[name])) for name in ("origin", "trial") if name in record),
