@@ -73,12 +73,12 @@ class _Export:
 
     def __init__(self, model: TaskSource, wanted: Wanted, say: Callable[[str], None]) -> None:
         self.source, self.wanted, self.say = model, wanted, say
-        self.found = find_model(str(model.folder))
-        self.tokenizer = self.found.tokenizer()
-        self.loaded = self._outputs(self.found)
-        self.model = self.loaded.model
+        self.place = find_model(str(model.folder))
+        self.tokenizer = self.place.tokenizer()
+        self.outputs = self._outputs(self.place)
+        self.model = self.outputs.model
         runtime = "eager" if wanted.format == "hf" else "onnxruntime"
-        self.key = _latency.key_here({}, runtime, self.found.num_positions)
+        self.key = _latency.key_here({}, runtime, self.place.num_positions)
 
     def write(self, new: Path, target: Path) -> Exported:
         """Everything into ``new``, which will be ``target``."""
@@ -105,7 +105,7 @@ class _Export:
             sentences=None,
             warnings=tuple(unsteady(timings)),
         )
-        (new / CARD).write_text(task_card_text(self.source, exported, self.loaded), encoding="utf-8")
+        (new / CARD).write_text(task_card_text(self.source, exported, self.outputs), encoding="utf-8")
         facts = {"export": exported.format, "quantize": exported.quantize, "task": self.source.record["task"]}
         write_manifest(new, **facts)
         return exported
@@ -124,7 +124,7 @@ class _Export:
         return difference, {"export": lambda: again(*tensors)}
 
     def _write_onnx(self, new: Path) -> tuple[float, dict[str, Callable[[], object]]]:
-        _onnx.write_onnx(self.loaded, self.found.num_positions, new / ONNX)
+        _onnx.write_onnx(self.outputs, self.place.num_positions, new / ONNX)
         _hf.write_config(self.model, new)
         fp32 = onnx_session(new / ONNX, self.key.threads)
         difference = self._compare(_onnx.onnx_runner(fp32), ONNX)
@@ -134,15 +134,15 @@ class _Export:
         _onnx.quantise(new / ONNX, new / ONNX_INT8)
         int8 = onnx_session(new / ONNX_INT8, self.key.threads)
         runners = (_onnx.onnx_runner(fp32), _onnx.onnx_runner(int8))
-        apart = _check.largest_difference(*runners, _check.texts(self.tokenizer, self.found.num_positions))
+        apart = _check.largest_difference(*runners, _check.texts(self.tokenizer, self.place.num_positions))
         if not np.isfinite(apart):
             raise ExportError(f"{ONNX_INT8} gives numbers that are not finite; export without --quantize.")
         self.say(f"int8 against fp32: scores of eight sentences by up to {apart:.2g}")
         return difference, calls | {ONNX_INT8: _latency.onnx_call(int8, self.key, self._vocab_size)}
 
     def _compare(self, runner: _check.Runner, what: str) -> float:
-        probes = _check.probes(self._vocab_size, self.found.num_positions)
-        difference = _check.largest_difference(_check.torch_runner(self.loaded), runner, probes)
+        probes = _check.probes(self._vocab_size, self.place.num_positions)
+        difference = _check.largest_difference(_check.torch_runner(self.outputs), runner, probes)
         _check.require_equal(difference, what)
         return difference
 
