@@ -30,7 +30,7 @@ def one_node() -> Iterator[None]:
 def test_what_a_trial_raised_is_the_reason_of_its_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nas_ray.cluster import _tune, run_search
 
-    monkeypatch.setattr(_tune, "_MAX_FAILURES", 0)  # a worker for each attempt costs seconds
+    monkeypatch.setattr(_tune, "_MAX_FAILURES", 1)  # a worker for each attempt costs seconds
     session = make(tmp_path, num=1)
     evaluator = EvaluatorConfig("run", SPACE, "inherit", str(tmp_path / "nowhere"), (1.0,), 1, np.zeros((1, 1)))
     run_search(session, JudgeConfig(evaluator, LADDER, 1), [], None, max_concurrent=1, progress=lambda _: None)
