@@ -136,11 +136,15 @@ def open_cluster() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("env", "says"),
     [
-        ({}, "there is none here"),
-        ({"RAY_AUTH_TOKEN": "0" * 64}, "refuses the token of RAY_AUTH_TOKEN"),
-        ({"RAY_AUTH_TOKEN": TOKEN, "RAY_AUTH_MODE": "disabled"}, "RAY_AUTH_MODE=disabled says not to send"),
+        pytest.param({}, "there is none here", marks=pytest.mark.proof, id="none"),
+        pytest.param({"RAY_AUTH_TOKEN": "0" * 64}, "refuses the token of RAY_AUTH_TOKEN", id="wrong"),
+        pytest.param(
+            {"RAY_AUTH_TOKEN": TOKEN, "RAY_AUTH_MODE": "disabled"},
+            "RAY_AUTH_MODE=disabled says not to send",
+            marks=pytest.mark.proof,
+            id="not sent",
+        ),
     ],
-    ids=["none", "wrong", "not sent"],
 )
 def test_a_token_that_is_not_the_clusters_is_one_clear_line(
     closed: str, env: dict[str, str], says: str, tmp_path: Path, tiny_teacher_dir: Path, tiny_text_file: Path

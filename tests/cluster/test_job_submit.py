@@ -18,6 +18,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.proof  # a head node with its dashboard, and a process for each job
+
 BIN = Path(sys.executable).parent
 START_S, STOP_S, JOB_S = 180.0, 40.0, 400.0
 
@@ -149,7 +151,6 @@ def test_without_the_token_a_job_is_refused(
     assert not trace.exists()
 
 
-@pytest.mark.proof
 def test_a_search_runs_as_a_job(cluster: Cluster, tmp_path: Path) -> None:
     small = [word for key in ("search.num_candidates=3", "tabulate.max_paths=8") for word in ("--set", key)]
     job = cluster.submit("nas-ray", "search", "smoke", "--address", "auto", "--storage", str(tmp_path), *small)

@@ -76,6 +76,7 @@ def kill_one_after(checkpoint: Path, killed: list[int]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("two_cpus")
 def test_two_workers_train_as_one_does(run: Path) -> None:
     best = api.front(run)["candidates"][-1]["candidate_id"]
