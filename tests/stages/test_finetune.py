@@ -489,6 +489,16 @@ def test_errors_say_what_is_accepted(learned: dict[str, Any], student: str, sing
         tune(student, single, "learning_rate=1e30", "least_steps=4")
 
 
+def test_a_model_that_has_learned_nothing_is_told_of(student: str, single: str, tmp_path: Path) -> None:
+    heard = Heard()
+    few = (*FAST, "seeds=1", "least_steps=2", "learning_rate=1e-9")
+    found = api.finetune(student, single, overrides=few, storage=tmp_path, console=heard)
+    select = [json.loads(line)["label"] for line in (Path(single).parent / "select.jsonl").read_text().splitlines()]
+    share = found["trainings"][0]["select"]["accuracy"]
+    assert share in {select.count(name) / len(select) for name in select}
+    assert any("seed-0: one class for every example of select" in line for line in heard.lines)
+
+
 # -- augmented --------------------------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,12 @@ class Scorer:
             return 0.0
         return choose_threshold(self.examples, span_answers(self.examples, scores, self.rows), self.task.metrics[0])
 
+    def is_constant(self, scores: Scores) -> bool:
+        """Whether one class is said of all: such a model has learned nothing."""
+        if self.task.kind not in ("single", "pair"):
+            return False
+        return len(set(predict(self.task, self.examples, scores, self.rows))) == 1
+
     def metrics(self, scores: Scores, threshold: float) -> dict[str, float]:
         """All metrics of the task."""
         return score(self.task, self.examples, scores, self.rows, threshold=threshold)

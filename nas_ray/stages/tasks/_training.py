@@ -159,6 +159,7 @@ class TaskTraining:
             "trial": outcome.task.candidate_id,
             "hyperparameters": outcome.task.hyperparameters,
             "threshold": threshold,
+            "constant": select.is_constant(scores),
             "curve": {step: 1 - outcome.losses[rung] for rung, step in enumerate(model.plan.steps)},
             "select": select.metrics(scores, threshold),
             "test": test.metrics(model.scores(test.rows), threshold),

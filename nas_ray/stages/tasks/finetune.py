@@ -108,6 +108,11 @@ class Finetuning:
             search = None if self.inputs.spec.search is None else training.search()
             models = training.train(None if search is None else search["hyperparameters"])
             record = self._record(models, search)
+            if constant := [model.folder.name for model in models if model.record.get("constant")]:
+                self.inputs.console.say(
+                    f"  {', '.join(constant)}: one class for every example of select, nothing was learned; another "
+                    "learning_rate, more epochs, or --search"
+                )
             write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
             self._tell(tracker, record)
         finally:
