@@ -39,17 +39,18 @@ def export(
             once the export is written, it stands.
     """
     from nas_ray.export import Wanted, content_digest, default_target, export_student
+    from nas_ray.stages.tasks._models import is_finetuned
     from nas_ray.student import read_card
 
     for what, found, known in (("format", format, ("hf", "onnx")), ("quantize", quantize, (None, "int8"))):
         if found not in known:
             raise SpecError(unknown(what, str(found), [name for name in known if name]))
     shown, place = console or Silent(), Path(folder)
-    target = Path(to) if to is not None else default_target(place, format)
-    if (place / "finetuned.json").is_file() or (place / "task.json").is_file():
+    if is_finetuned(place):
         if register is not None:
             raise SpecError("--register takes students; a fine-tuned model is exported without it.")
         return _export_finetuned(place, to, Wanted(format, quantize), shown)
+    target = Path(to) if to is not None else default_target(place, format)
     if register is None:
         return export_student(place, target, Wanted(format, quantize, sentence), shown.say)
 

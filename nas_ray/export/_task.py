@@ -18,9 +18,8 @@ from nas_ray.export._export import ONNX, ONNX_INT8, Exported, Wanted, fill, unst
 from nas_ray.export._target import CARD, write_manifest
 from nas_ray.export._task_card import task_card_text
 from nas_ray.measure import onnx_session
-from nas_ray.student import Head, ModelSource, find_model
+from nas_ray.student import TASK_FILE, Head, ModelSource, find_model
 
-RECORD = "task.json"
 _OUTPUTS = {"span": ("start_logits", "end_logits")}
 
 
@@ -83,7 +82,7 @@ class _Export:
     def write(self, new: Path, target: Path) -> Exported:
         """Everything into ``new``, which will be ``target``."""
         _hf.copy_tokenizer(self.source.folder, new)
-        shutil.copyfile(self.source.folder / RECORD, new / RECORD)
+        shutil.copyfile(self.source.folder / TASK_FILE, new / TASK_FILE)
         self.say(f"writing {target}")
         difference, calls = self._write_hf(new) if self.wanted.format == "hf" else self._write_onnx(new)
         self.say(f"largest absolute difference to the model: {difference:.1e}")

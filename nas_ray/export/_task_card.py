@@ -76,7 +76,7 @@ def _rows(record: object) -> str:
                 "rows = {name: tensor[None] for name, tensor in rows.items()}"
             )
         case "token":
-            return f'words = ["Words", "of", "a", "text"]\nrows = tokenizer(words, is_split_into_words=True, {cut})'
+            return f'words = ["Words", " of", " a", " text"]\nrows = tokenizer(words, is_split_into_words=True, {cut})'
     return f'rows = tokenizer("A text.", {cut})'
 
 
@@ -87,8 +87,9 @@ def _answer(source: TaskSource) -> str:
             return "print(model.config.id2label[int(found.logits.argmax())])"
         case "token":
             return (
-                "names = [model.config.id2label[int(number)] for number in found.logits[0].argmax(-1)]\n"
-                "print(dict(zip(rows.word_ids(), names))  # a word's class is that of its first token\n)"
+                "said, places = found.logits[0].argmax(-1), rows.word_ids()\n"
+                "for number, word in enumerate(words):  # a word's class is that of its first token\n"
+                "    print(word, model.config.id2label[int(said[places.index(number)])])"
             )
         case "span":
             return (

@@ -43,7 +43,7 @@ def _names(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _quoted(value: object) -> object:
+def _class_names(value: object) -> object:
     if isinstance(value, list) and any(isinstance(name, bool) for name in value):
         raise ValueError("YAML reads yes, no, on, off, true and false as truth values; accepted: 'yes' in quotes")
     return [str(name) if isinstance(name, int) else name for name in value] if isinstance(value, list) else value
@@ -109,7 +109,7 @@ class TaskSpec(Frozen):
     """The columns; embedded tasks need none."""
     form: Form | None = None
     """A benchmark's own layout that is brought into columns first."""
-    classes: Annotated[tuple[str, ...], BeforeValidator(_quoted)] = ()
+    classes: Annotated[tuple[str, ...], BeforeValidator(_class_names)] = ()
     """Names of the classes in the order of their numbers; of a choice what its labels call the options."""
     metrics: tuple[Metric, ...] = Field(min_length=1)
     """All are reported; the first chooses. Larger is better."""

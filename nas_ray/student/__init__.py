@@ -5,11 +5,12 @@ from nas_ray.student._folder import TOKENIZER_FILES, Student, check_weights, loa
 from nas_ray.student._masked_lm import predictions, with_masked_lm_head
 from nas_ray.student._models import path_config, save_model, scale_as, stitched_model, untrained_model
 from nas_ray.student._record import CARD_FILE, StudentCard, read_card
-from nas_ray.student._task_model import Head, HeadKind, ModelSource, backbone_sizes, find_model, task_logits
+from nas_ray.student._task_model import TASK_FILE, Head, HeadKind, ModelSource, backbone_sizes, find_model, task_logits
 from nas_ray.student._words import WordReplacer
 
 __all__ = [
     "CARD_FILE",
+    "TASK_FILE",
     "TOKENIZER_FILES",
     "Head",
     "HeadKind",

@@ -18,6 +18,8 @@ from nas_ray.modeling import NasRayConfig
 from nas_ray.student._folder import load_student, read_tokenizer
 from nas_ray.teacher import TeacherSource, load_model, load_tokenizer, load_weights, resolve_teacher, teacher_shape
 
+TASK_FILE = "task.json"
+"""What the folder of a fine-tuned model says of it, as ``student.json`` of a student."""
 HeadKind = Literal["sequence", "regression", "choice", "span", "token"]
 
 _AUTO: dict[HeadKind, str] = {

@@ -25,7 +25,8 @@ from tests.tiny_trial import nas_ray
 FEW = ("executor=local", "tracking.enabled=false", "epochs=1", "judged=1", "learning_rate=3e-3", "seeds=1",
        "least_steps=2")  # fmt: skip
 SIZES = {"train": 24, "select": 8, "test": 8}
-KINDS = {"single": "hf", "pair": "onnx", "regression": "hf", "choice": "onnx", "span": "hf", "token": "onnx"}
+KINDS = ("single", "pair", "regression", "choice", "span", "token")
+EXPORTS = ("single-hf", "pair-onnx", "regression-hf", "choice-hf", "choice-onnx", "span-hf", "token-hf", "token-onnx")
 ELSEWHERE = """
 import json, sys
 sys.modules["nas_ray"] = None
@@ -60,16 +61,17 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_teacher_dir: Path) -> 
 
 @pytest.fixture(scope="module")
 def exports(models: dict[str, dict[str, Any]]) -> dict[str, Exported]:
-    return {kind: api.export(models[kind]["folder"], format=form) for kind, form in KINDS.items()}  # type: ignore
+    parts = {name: name.split("-") for name in EXPORTS}
+    return {name: api.export(models[kind]["folder"], format=form) for name, (kind, form) in parts.items()}  # type: ignore
 
 
 @pytest.fixture(scope="module")
 def said(exports: dict[str, Exported], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the cards' own lines find, in a process without nas_ray."""
     folder, codes = tmp_path_factory.mktemp("elsewhere"), {}
-    for kind, export in exports.items():
+    for name, export in exports.items():
         (code,) = re.findall(r"```python\n(.*?)```", (export.folder / "README.md").read_text(), re.DOTALL)
-        codes[kind] = code.replace("FOLDER", str(export.folder))
+        codes[name] = code.replace("FOLDER", str(export.folder))
     environment = {**os.environ, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, json.dumps(codes), str(folder)],
@@ -79,36 +81,38 @@ def said(exports: dict[str, Exported], tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", EXPORTS)
 @torch.no_grad()
 def test_the_lines_of_the_card_say_what_the_model_says(
-    kind: str, models: dict[str, dict[str, Any]], exports: dict[str, Exported], said: Path
+    name: str, models: dict[str, dict[str, Any]], exports: dict[str, Exported], said: Path
 ) -> None:
+    kind = name.partition("-")[0]
     model = find_task_model(models[kind]["folder"])
     loaded = model.source.load(model.head, 0)
-    with np.load(said / f"{kind}.npz") as file:
-        rows = {name: torch.from_numpy(file[name]) for name in file.files if not name.startswith("arr_")}
-        outputs = [file[name] for name in file.files if name.startswith("arr_")]
+    with np.load(said / f"{name}.npz") as file:
+        rows = {key: torch.from_numpy(file[key]) for key in file.files if not key.startswith("arr_")}
+        outputs = [file[key] for key in file.files if key.startswith("arr_")]
     assert ("token_type_ids" in rows) == (kind == "pair")
-    rows = {name: tensor[:, None] for name, tensor in rows.items()} if kind == "choice" else rows
-    wanted = [value.numpy() for name, value in loaded(**rows).items() if name.endswith("logits")]
+    if name == "choice-onnx":  # an option a row
+        rows = {key: tensor[:, None] for key, tensor in rows.items()}
+    wanted = [value.numpy() for key, value in loaded(**rows).items() if key.endswith("logits")]
     assert len(outputs) == len(wanted) == (3 if kind == "span" else 1)
     for mine, theirs in zip(outputs, wanted, strict=True):
         assert np.abs(mine - theirs).max() < 1e-4
-    assert exports[kind].difference < 1e-4
-    assert exports[kind].params == model.record["params"]
+    assert exports[name].difference < 1e-4
+    assert exports[name].params == model.record["params"]
 
 
 def test_the_card_has_the_scores_and_the_record_comes_along(
     models: dict[str, dict[str, Any]], exports: dict[str, Exported]
 ) -> None:
-    card = (exports["single"].folder / "README.md").read_text()
+    card = (exports["single-hf"].folder / "README.md").read_text()
     reached = models["single"]["trainings"][0]["test"]["accuracy"]
     assert f" {100 * reached:.1f} |" in card
     assert "Classes: calm, loud, cold." in card
-    assert "There is no answer where" in (exports["span"].folder / "README.md").read_text()
+    assert "There is no answer where" in (exports["span-hf"].folder / "README.md").read_text()
     task = Path(models["single"]["folder"]).parents[1] / "single" / "single.yaml"
-    found = api.predict(exports["single"].folder, str(task), out=exports["single"].folder.parent / "said")
+    found = api.predict(exports["single-hf"].folder, str(task), out=exports["single-hf"].folder.parent / "said")
     assert found["scores"] == models["single"]["trainings"][0]["test"]
 
 

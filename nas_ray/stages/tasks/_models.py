@@ -14,12 +14,12 @@ from nas_ray.errors import ModelError
 from nas_ray.stages._checks import device_here
 from nas_ray.stages._inputs import teacher_content
 from nas_ray.stages.tasks._data import Scores, make_head
-from nas_ray.student import Head, ModelSource, check_weights, find_model
+from nas_ray.student import TASK_FILE, Head, ModelSource, check_weights, find_model
 from nas_ray.tasks import Encoded, Task
 
 RECORD = "finetuned.json"
 """What a fine-tuning says of all its models."""
-MODEL_RECORD = "task.json"
+MODEL_RECORD = TASK_FILE
 """What the folder of one of them says."""
 
 
@@ -92,6 +92,11 @@ def stands(folder: Path) -> bool:
     except ModelError:
         return False
     return True
+
+
+def is_finetuned(folder: Path) -> bool:
+    """Whether ``folder`` is that of a finished fine-tuning, or of one of its models."""
+    return (folder / RECORD).is_file() or (folder / MODEL_RECORD).is_file()
 
 
 def find_task_model(name: str) -> TaskModel:
